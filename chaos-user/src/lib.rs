@@ -1,0 +1,1 @@
+//! Kernel-level fault injection for Linux.

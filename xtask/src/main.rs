@@ -1,0 +1,2 @@
+//! Orchestration.
+fn main() {}
