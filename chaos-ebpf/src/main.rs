@@ -1,18 +1,97 @@
-//! The kernel side of chaos.
+//! The kernel side of chaos: programs that do what their maps say and nothing more. What a packet
+//! meets, in order: is anything armed (one load)? is it IP, and not neighbour discovery? which
+//! rules match (flow cache, else tuple-space search)? is the lease fresh, the rule in its time
+//! window, and does its seeded decision say so? then the action.
 #![no_std]
 #![no_main]
-#![allow(unsafe_code)]
-use aya_ebpf::{macros::classifier, programs::TcContext};
+#![feature(asm_experimental_arch)]
+#![expect(unsafe_code, reason = "kernel helpers and packet memory are raw pointers")]
+#![expect(unreachable_pub, reason = "programs must be visible to the linker")]
+#![expect(
+    missing_docs,
+    reason = "the program macros repeat each function without its documentation"
+)]
 
-/// Passes everything.
+mod act;
+mod atomic;
+mod classify;
+mod connect;
+mod event;
+mod maps;
+mod packet;
+mod reject;
+mod trace;
+
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier};
+use aya_ebpf::programs::{SkBuffContext, SockAddrContext, TcContext};
+use chaos_common::Hook;
+use packet::Link;
+
+/// Measures what attaching any program costs: the baseline of the benchmarks.
 #[classifier]
 pub fn empty(_ctx: TcContext) -> i32 {
-    -1
+    act::TC_NEXT
+}
+
+/// Leaving through a device with Ethernet headers (loopback included).
+#[classifier]
+pub fn egress(ctx: TcContext) -> i32 {
+    act::tc(ctx.skb.skb, Link::Ethernet, Hook::Egress)
+}
+
+/// Arriving through a device with Ethernet headers.
+#[classifier]
+pub fn ingress(ctx: TcContext) -> i32 {
+    act::tc(ctx.skb.skb, Link::Ethernet, Hook::Ingress)
+}
+
+/// Leaving through a device without link-layer headers (tun, WireGuard).
+#[classifier]
+pub fn egress_l3(ctx: TcContext) -> i32 {
+    act::tc(ctx.skb.skb, Link::None, Hook::Egress)
+}
+
+/// Arriving through a device without link-layer headers.
+#[classifier]
+pub fn ingress_l3(ctx: TcContext) -> i32 {
+    act::tc(ctx.skb.skb, Link::None, Hook::Ingress)
+}
+
+/// About to be delivered to a socket of a cgroup. Outgoing packets of a cgroup are recognised at
+/// tc egress, because a drop here would be an error code to the sender, and no network does that.
+#[cgroup_skb]
+pub fn cgroup_ingress(ctx: SkBuffContext) -> i32 {
+    act::cgroup_ingress(ctx.skb.skb)
+}
+
+/// A process connects over IPv4.
+#[cgroup_sock_addr(connect4)]
+pub fn connect4(ctx: SockAddrContext) -> i32 {
+    connect::call(ctx.sock_addr, 4)
+}
+
+/// A process connects over IPv6.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(ctx: SockAddrContext) -> i32 {
+    connect::call(ctx.sock_addr, 6)
+}
+
+/// A process sends from an unconnected UDP socket over IPv4.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    connect::call(ctx.sock_addr, 4)
+}
+
+/// A process sends from an unconnected UDP socket over IPv6.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    connect::call(ctx.sock_addr, 6)
 }
 
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
+    // The verifier refuses programs in which this can be reached.
     loop {}
 }
 

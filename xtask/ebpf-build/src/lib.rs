@@ -98,7 +98,9 @@ impl Builder {
             .env("PATH", path_with(self.linker.parent())?)
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags());
         // What an outer cargo sets for its own compiler must not leak into this one.
-        for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC", "RUSTUP_TOOLCHAIN"] {
+        for name in
+            ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC", "RUSTUP_TOOLCHAIN"]
+        {
             if name != "RUSTUP_TOOLCHAIN" || !self.toolchain.is_rustup() {
                 command.env_remove(name);
             }

@@ -1,0 +1,88 @@
+//! What a rule does with the packets that its selector chose.
+
+use crate::layout::shared;
+
+shared! {
+    /// One rule of a bank.
+    pub struct Rule [88] {
+        /// CLOCK_BOOTTIME in ns before which the rule is inert.
+        pub not_before: u64,
+        /// CLOCK_BOOTTIME in ns from which on the rule is inert: the kernel ends the fault.
+        pub not_after: u64,
+        /// Seeds this rule's decisions; differs between the rules of a run.
+        pub seed: u64,
+        /// Seeds the choice of flows; shared by the rules of one fault, and by both ends of a
+        /// connection, so that they choose alike.
+        pub flow_seed: u64,
+        /// Share of flows in 2^-32; [`crate::decide::ALL`] is every flow.
+        pub flows: u64,
+        /// Parameters of [`loss`]: see there.
+        pub parameters: [u64; 4],
+        /// Index of the counters and of the decision sequence; survives bank flips.
+        pub slot: u32,
+        /// For [`action::REJECT`] at connect time: the errno, positive.
+        pub errno: u16,
+        /// [`action`].
+        pub action: u8,
+        /// [`loss`].
+        pub loss: u8,
+        /// [`connections`].
+        pub connections: u8,
+        /// [`reject`].
+        pub reject: u8,
+        /// 0.
+        pub reserved: [u8; 6],
+    }
+}
+
+/// Values of [`Rule::action`], by descending precedence: of the rules that one packet matches,
+/// [`PROTECT`] silences all others, any [`REJECT`] that decides to act wins over drops, and a
+/// packet is dropped when any rule decides so. Every matched rule takes its own decision and
+/// counts its own match.
+pub mod action {
+    /// Packets of protected flows meet no other rule.
+    pub const PROTECT: u8 = 1;
+    /// The sender is told.
+    pub const REJECT: u8 = 2;
+    /// The packet is lost as a network loses packets: nobody is told.
+    pub const DROP: u8 = 3;
+}
+
+/// Values of [`Rule::loss`]: when a matching packet is acted on.
+pub mod loss {
+    /// Every packet; no parameters.
+    pub const ALWAYS: u8 = 0;
+    /// Independently; `parameters[0]` is the probability in 2^-32.
+    pub const RANDOM: u8 = 1;
+    /// Exactly a share of each block of packets; `parameters[0]` is the share in parts per 10^9.
+    pub const EXACT: u8 = 2;
+    /// Every n-th packet; `parameters[0]` is n.
+    pub const EVERY_NTH: u8 = 3;
+    /// Gilbert-Elliott bursts; the parameters are, in 2^-32, the probabilities of good → bad,
+    /// bad → good, loss in bad, loss in good.
+    pub const GILBERT_ELLIOTT: u8 = 4;
+}
+
+/// Values of [`Rule::connections`].
+pub mod connections {
+    /// Any packet.
+    pub const ANY: u8 = 0;
+    /// TCP connections whose handshake began after the rule's `not_before`.
+    pub const NEW: u8 = 1;
+    /// TCP connections that were there before.
+    pub const ESTABLISHED: u8 = 2;
+}
+
+/// Values of [`Rule::reject`]: what answers a rejected packet.
+pub mod reject {
+    /// RST to TCP, ICMP port unreachable to everything else.
+    pub const AUTO: u8 = 0;
+    /// ICMP port unreachable, to TCP too.
+    pub const PORT_UNREACHABLE: u8 = 1;
+    /// ICMP host (v6: address) unreachable.
+    pub const HOST_UNREACHABLE: u8 = 2;
+    /// ICMP network unreachable (v6: no route).
+    pub const NET_UNREACHABLE: u8 = 3;
+    /// ICMP administratively prohibited.
+    pub const ADMIN_PROHIBITED: u8 = 4;
+}

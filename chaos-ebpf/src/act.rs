@@ -1,0 +1,183 @@
+//! What happens to a packet that matched.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
+use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
+use chaos_common::rule::{Rule, action, loss};
+use chaos_common::{Hook, MAX_MATCHES, decide};
+
+use crate::classify::{self, Serving, hook_counters, serving};
+use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SEQUENCES, rule_index};
+use crate::packet::{Link, Packet};
+use crate::{atomic, event, reject, trace};
+
+/// Lets the next program or filter decide: TCX_NEXT, and TC_ACT_UNSPEC to clsact. Anything else
+/// would silence programs of other tools.
+pub const TC_NEXT: i32 = -1;
+
+/// `cgroup_skb` lets the packet pass.
+const CGROUP_PASS: i32 = 1;
+const CGROUP_DROP: i32 = 0;
+
+/// No device has this index. Redirecting there frees the packet and reports success to the sender,
+/// which is what a loss further down the network looks like. TC_ACT_SHOT would tell the local TCP,
+/// and TCX turns TC_ACT_STOLEN into "next program".
+/// <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c#L2517>
+const NOWHERE: u32 = 0x7fff_ffff;
+
+/// The outcome over all rules that a packet matched, in one register.
+#[derive(Clone, Copy)]
+pub struct Effect(pub u64);
+
+impl Effect {
+    const NONE: Self = Self(0);
+
+    #[inline(always)]
+    const fn of(rule: &Rule) -> Self {
+        Self(rule.action as u64 | (rule.reject as u64) << 8 | (rule.errno as u64) << 16)
+    }
+
+    /// An [`action`], or 0.
+    #[inline(always)]
+    pub const fn action(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Of the rule that rejects.
+    #[inline(always)]
+    pub const fn reject(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// Of the rule that rejects.
+    #[inline(always)]
+    pub const fn errno(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}
+
+/// Entry of the tc programs.
+#[inline(always)]
+pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
+    let Some(serving) = serving() else { return TC_NEXT };
+    let (mut packet, mut found) = (Packet::EMPTY, FlowEntry::ZERO);
+    if !classify::packet(skb, link, hook, &serving, &mut packet, &mut found) {
+        return TC_NEXT;
+    }
+    let effect = Effect(apply(&packet, &found.matches, &serving));
+    match effect.action() {
+        action::REJECT => {
+            let code = reject::answer(skb, &packet, link == Link::Ethernet, effect.reject());
+            if code != reject::NO_ANSWER {
+                return code;
+            }
+            if let Some(counters) = hook_counters(hook) {
+                counters.reject_failed += 1;
+            }
+            lose(hook)
+        }
+        action::DROP => lose(hook),
+        _ => TC_NEXT,
+    }
+}
+
+/// Entry of the cgroup program.
+#[inline(always)]
+pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
+    let Some(serving) = serving() else { return CGROUP_PASS };
+    let (mut packet, mut found) = (Packet::EMPTY, FlowEntry::ZERO);
+    let hook = Hook::CgroupIngress;
+    if !classify::packet(skb, Link::None, hook, &serving, &mut packet, &mut found) {
+        return CGROUP_PASS;
+    }
+    match Effect(apply(&packet, &found.matches, &serving)).action() {
+        // No answer can be built here: a reject of arriving packets is a loss.
+        action::REJECT | action::DROP => CGROUP_DROP,
+        _ => CGROUP_PASS,
+    }
+}
+
+/// Drops the packet as a network would.
+#[inline(always)]
+pub fn lose(hook: Hook) -> i32 {
+    if hook as u8 == Hook::Egress as u8 {
+        // SAFETY: takes no pointer.
+        unsafe { bpf_redirect(NOWHERE, 0) as i32 }
+    } else {
+        TC_ACT_SHOT as i32
+    }
+}
+
+/// Lets every matched rule decide and count, and merges what they want.
+#[inline(never)]
+pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
+    let mut effect = Effect::NONE;
+    // SAFETY: takes no argument.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: the controller writes this word with one aligned store.
+    let lease = unsafe { core::ptr::read_volatile(&raw const serving.control.lease) };
+    if now >= lease {
+        if let Some(counters) = HOOK_COUNTERS.get_ptr_mut(packet.hook as u32) {
+            // SAFETY: per-CPU memory.
+            unsafe { (*counters).lease_expired += 1 };
+        }
+        return effect.0;
+    }
+    for place in 0..MAX_MATCHES {
+        let index = matches.get(place);
+        if index == NO_RULE {
+            break;
+        }
+        let Some(rule) = RULES.get(rule_index(serving.bank, index)) else { break };
+        if now < rule.not_before || now >= rule.not_after {
+            continue;
+        }
+        let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule.slot) else { break };
+        // SAFETY: per-CPU memory.
+        let counters = unsafe { &mut *counters };
+        counters.matched += 1;
+        if rule.action == action::REJECT && packet.is_refusal != 0 {
+            continue;
+        }
+        let Some(sequence) = decide(rule) else { continue };
+        counters.acted += 1;
+        counters.bytes += packet.length as u64;
+        event::record(packet, rule, now, sequence, counters);
+        if serving.control.trace_rate != 0 {
+            trace::line(packet, rule, now, serving.control.trace_rate);
+        }
+        if effect.action() == 0 || rule.action < effect.action() {
+            effect = Effect::of(rule);
+        }
+    }
+    effect.0
+}
+
+/// Steps of a contended Gilbert-Elliott chain before the packet is let through undecided.
+const ATTEMPTS: usize = 8;
+
+/// The decision number if the rule acts now.
+#[inline(always)]
+fn decide(rule: &Rule) -> Option<u64> {
+    if rule.loss == loss::ALWAYS {
+        return Some(0);
+    }
+    let sequence = SEQUENCES.get_ptr_mut(rule.slot)?;
+    if rule.loss == loss::GILBERT_ELLIOTT {
+        // SAFETY: map memory; a stale value only costs an attempt.
+        let mut state = unsafe { core::ptr::read_volatile(sequence) };
+        for _ in 0..ATTEMPTS {
+            let (next, lost) = decide::gilbert_elliott(rule.seed, state, &rule.parameters);
+            // SAFETY: map memory, aligned to eight bytes.
+            let before = unsafe { atomic::compare_exchange(sequence, state, next) };
+            if before == state {
+                return lost.then_some(state >> 1);
+            }
+            state = before;
+        }
+        return None;
+    }
+    // SAFETY: map memory, aligned to eight bytes.
+    let n = unsafe { atomic::fetch_add(sequence, 1) };
+    decide::stateless(rule, n).then_some(n)
+}

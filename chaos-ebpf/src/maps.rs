@@ -1,0 +1,60 @@
+//! The maps. The controller sizes the ones that depend on the plan when it loads the object.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use chaos_common::control::Control;
+use chaos_common::counter::{HookCounters, RuleCounters};
+use chaos_common::flow::{ConnectionKey, FlowEntry, FlowKey4, FlowKey6, Matches};
+use chaos_common::rule::Rule;
+use chaos_common::table::{MASKS as MASK_COUNT, Mask, RuleKey};
+use chaos_common::{BANKS, HOOKS};
+
+/// Sized by the controller to what the plan needs.
+const SIZED_BY_PLAN: u32 = 64;
+
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Rule `i` of bank `b` is element `i * BANKS + b`.
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(SIZED_BY_PLAN, BPF_F_MMAPABLE);
+
+#[map]
+pub static MASKS: Array<Mask> = Array::with_max_entries(MASK_COUNT, BPF_F_MMAPABLE);
+
+/// What the masked keys lead to.
+#[map]
+pub static ENTRIES: HashMap<RuleKey, Matches> =
+    HashMap::with_max_entries(SIZED_BY_PLAN, BPF_F_NO_PREALLOC);
+
+#[map]
+pub static FLOWS4: LruHashMap<FlowKey4, FlowEntry> = LruHashMap::with_max_entries(65_536, 0);
+
+#[map]
+pub static FLOWS6: LruHashMap<FlowKey6, FlowEntry> = LruHashMap::with_max_entries(16_384, 0);
+
+/// When the handshake of a TCP connection began, CLOCK_BOOTTIME in ns.
+#[map]
+pub static CONNECTIONS: LruHashMap<ConnectionKey, u64> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Decision numbers (or chain states) by rule slot.
+#[map]
+pub static SEQUENCES: Array<u64> = Array::with_max_entries(SIZED_BY_PLAN, 0);
+
+#[map]
+pub static RULE_COUNTERS: PerCpuArray<RuleCounters> =
+    PerCpuArray::with_max_entries(SIZED_BY_PLAN, 0);
+
+#[map]
+pub static HOOK_COUNTERS: PerCpuArray<HookCounters> =
+    PerCpuArray::with_max_entries(HOOKS as u32, 0);
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
+/// Element of [`RULES`].
+#[inline(always)]
+pub fn rule_index(bank: usize, rule: u16) -> u32 {
+    rule as u32 * BANKS as u32 + bank as u32
+}

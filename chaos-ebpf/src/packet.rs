@@ -1,0 +1,305 @@
+//! From bytes to a flow.
+//!
+//! VLAN tags, in the packet or in its metadata, are looked through. Fragments after the first have
+//! no ports, so rules that name ports do not choose them; losing the first one loses the datagram.
+//! Headers that are cut short, and IPv6 packets with more than [`EXTENSION_HEADERS`] extension
+//! headers, are never touched.
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_skb_pull_data};
+use chaos_common::Hook;
+use chaos_common::decide::Endpoints;
+
+const ETH_P_IP: u16 = 0x0800u16.to_be();
+const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
+const ETH_P_8021Q: u16 = 0x8100u16.to_be();
+const ETH_P_8021AD: u16 = 0x88a8u16.to_be();
+
+pub const TCP: u8 = 6;
+const UDP: u8 = 17;
+const DCCP: u8 = 33;
+pub const ICMPV6: u8 = 58;
+const ICMP: u8 = 1;
+const SCTP: u8 = 132;
+const UDP_LITE: u8 = 136;
+
+const TCP_FIN: u8 = 1;
+const TCP_SYN: u8 = 2;
+const TCP_RST: u8 = 4;
+
+/// What the device puts in front of the IP header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    Ethernet,
+    None,
+}
+
+impl Link {
+    #[inline(always)]
+    const fn length(self) -> usize {
+        match self {
+            Self::Ethernet => 14,
+            Self::None => 0,
+        }
+    }
+}
+
+/// A packet (or a call) as the rules see it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Packet {
+    pub ends: Endpoints,
+    pub ifindex: u32,
+    /// Link layer included.
+    pub length: u32,
+    /// Offset of the IP header.
+    pub network: u16,
+    /// Offset of the header behind it.
+    pub transport: u16,
+    /// A [`Hook`].
+    pub hook: u8,
+    pub family: u8,
+    pub tcp_flags: u8,
+    /// 1 for fragments after the first.
+    pub fragment: u8,
+    /// 1 with a VLAN tag.
+    pub tagged: u8,
+    /// 1 where the protocol has ports and this packet shows them.
+    pub has_ports: u8,
+    /// 1 for ICMP errors and TCP resets, which are never answered with another.
+    pub is_refusal: u8,
+}
+
+impl Packet {
+    pub const EMPTY: Self = Self {
+        ends: Endpoints {
+            local: [0; 4],
+            remote: [0; 4],
+            local_port: 0,
+            remote_port: 0,
+            protocol: 0,
+        },
+        ifindex: 0,
+        length: 0,
+        network: 0,
+        transport: 0,
+        hook: 0,
+        family: 0,
+        tcp_flags: 0,
+        fragment: 0,
+        tagged: 0,
+        has_ports: 0,
+        is_refusal: 0,
+    };
+
+    #[inline(always)]
+    pub fn is_syn(&self) -> bool {
+        self.tcp_flags & TCP_SYN != 0
+    }
+
+    /// SYN and FIN count as one byte each.
+    #[inline(always)]
+    pub fn tcp_sequence_length(&self) -> u32 {
+        ((self.tcp_flags & TCP_SYN != 0) as u32) + ((self.tcp_flags & TCP_FIN != 0) as u32)
+    }
+}
+
+/// Reads the headers; `None` for whatever must never be touched.
+#[inline(always)]
+pub fn parse(skb: *mut __sk_buff, link: Link, hook: Hook, packet: &mut Packet) -> Option<()> {
+    // SAFETY: the kernel hands every program a valid context.
+    let meta = unsafe { &*skb };
+    let linear = meta.data_end.wrapping_sub(meta.data);
+    let wanted = 14 + 60 + 20;
+    if linear < wanted && linear < meta.len {
+        let want = if meta.len < wanted { meta.len } else { wanted };
+        // SAFETY: the context is valid; a failure leaves the packet as it was.
+        unsafe { bpf_skb_pull_data(skb, want) };
+    }
+    let mut network = link.length();
+    let mut tagged = meta.vlan_present != 0;
+    let mut ethertype = meta.protocol as u16;
+    if link == Link::Ethernet {
+        // Tags that are still in the packet; a device without VLAN offload writes them there.
+        for _ in 0..2 {
+            if ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD {
+                tagged = true;
+                ethertype = read::<u16>(skb, network + 2)?;
+                network += 4;
+            }
+        }
+    }
+    *packet = Packet {
+        ifindex: meta.ifindex,
+        length: meta.len,
+        network: network as u16,
+        hook: hook as u8,
+        tagged: tagged as u8,
+        ..Packet::EMPTY
+    };
+    if ethertype == ETH_P_IP {
+        parse_v4(skb, packet, network)?;
+    } else if ethertype == ETH_P_IPV6 {
+        parse_v6(skb, packet, network)?;
+    } else {
+        return None;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn parse_v4(skb: *mut __sk_buff, packet: &mut Packet, network: usize) -> Option<()> {
+    let header: [u32; 5] = read(skb, network)?;
+    let [first, second, third, source, destination] = header;
+    let version_ihl = first.to_be() >> 24;
+    let header_length = (version_ihl & 0xf) as usize * 4;
+    let total_length = (first.to_be() & 0xffff) as usize;
+    if version_ihl >> 4 != 4 || header_length < 20 || total_length < header_length {
+        return None;
+    }
+    packet.family = 4;
+    packet.fragment = (second.to_be() & 0x1fff != 0) as u8;
+    packet.ends.protocol = (third.to_be() >> 16) as u8;
+    set_addresses(packet, [source, 0, 0, 0], [destination, 0, 0, 0]);
+    parse_transport(skb, packet, network + header_length)
+}
+
+/// Longer chains do not occur outside attacks.
+const EXTENSION_HEADERS: usize = 6;
+
+#[inline(always)]
+fn parse_v6(skb: *mut __sk_buff, packet: &mut Packet, network: usize) -> Option<()> {
+    let first: [u32; 2] = read(skb, network)?;
+    if first[0].to_be() >> 28 != 6 {
+        return None;
+    }
+    let source: [u32; 4] = read(skb, network + 8)?;
+    let destination: [u32; 4] = read(skb, network + 24)?;
+    packet.family = 6;
+    set_addresses(packet, source, destination);
+    let mut next = (first[1].to_be() >> 8) as u8;
+    let mut offset = network + 40;
+    if next != TCP && next != UDP && next != ICMPV6 {
+        (next, offset) = skip_extensions(skb, packet, next, offset)?;
+    }
+    packet.ends.protocol = next;
+    parse_transport(skb, packet, offset)
+}
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+#[inline(always)]
+fn skip_extensions(
+    skb: *mut __sk_buff,
+    packet: &mut Packet,
+    mut next: u8,
+    mut offset: usize,
+) -> Option<(u8, usize)> {
+    for _ in 0..EXTENSION_HEADERS {
+        let length = match next {
+            HOP_BY_HOP | ROUTING | DESTINATION => 8,
+            AUTHENTICATION => 4,
+            FRAGMENT => 0,
+            _ => return Some((next, offset)),
+        };
+        let mut header = [0u8; 4];
+        load(skb, offset, &mut header)?;
+        let size = if next == FRAGMENT {
+            if u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 {
+                // Not the first one: what follows is no header.
+                packet.fragment = 1;
+                return Some((header[0], offset + 8));
+            }
+            8
+        } else {
+            8 + header[1] as usize * length
+        };
+        next = header[0];
+        offset += size;
+    }
+    None
+}
+
+#[inline(always)]
+fn set_addresses(packet: &mut Packet, source: [u32; 4], destination: [u32; 4]) {
+    if packet.hook == Hook::Egress as u8 {
+        packet.ends.local = source;
+        packet.ends.remote = destination;
+    } else {
+        packet.ends.local = destination;
+        packet.ends.remote = source;
+    }
+}
+
+#[inline(always)]
+fn parse_transport(skb: *mut __sk_buff, packet: &mut Packet, offset: usize) -> Option<()> {
+    packet.transport = offset as u16;
+    if packet.fragment != 0 {
+        return Some(());
+    }
+    match packet.ends.protocol {
+        TCP | UDP | UDP_LITE | SCTP | DCCP => {
+            let mut ports = [0u8; 4];
+            load(skb, offset, &mut ports)?;
+            let source = u16::from_be_bytes([ports[0], ports[1]]);
+            let destination = u16::from_be_bytes([ports[2], ports[3]]);
+            packet.has_ports = 1;
+            if packet.hook == Hook::Egress as u8 {
+                packet.ends.local_port = source;
+                packet.ends.remote_port = destination;
+            } else {
+                packet.ends.local_port = destination;
+                packet.ends.remote_port = source;
+            }
+            if packet.ends.protocol == TCP {
+                let mut flags = [0u8; 1];
+                load(skb, offset + 13, &mut flags)?;
+                packet.tcp_flags = flags[0];
+                packet.is_refusal = (flags[0] & TCP_RST != 0) as u8;
+            }
+        }
+        ICMPV6 if packet.family == 6 => {
+            let mut kind = [0u8; 1];
+            load(skb, offset, &mut kind)?;
+            // Router and neighbour solicitation and advertisement, and redirect: without these
+            // the operator is cut off, whatever the rules say.
+            if (133..=137).contains(&kind[0]) {
+                return None;
+            }
+            packet.is_refusal = (kind[0] < 128) as u8;
+        }
+        ICMP if packet.family == 4 => {
+            let mut kind = [0u8; 1];
+            load(skb, offset, &mut kind)?;
+            packet.is_refusal = !matches!(kind[0], 0 | 8..=10 | 13..=18) as u8;
+        }
+        _ => {}
+    }
+    Some(())
+}
+
+/// Reads header fields in place: fast, but only what lies in the packet's linear part.
+#[inline(always)]
+fn read<T: Copy>(skb: *mut __sk_buff, offset: usize) -> Option<T> {
+    // SAFETY: the kernel hands every program a valid context.
+    let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    if data + offset + size_of::<T>() > end {
+        return None;
+    }
+    // SAFETY: the bounds were just checked; BPF loads need no alignment where the kernel says so,
+    // and packet memory does.
+    Some(unsafe { *((data + offset) as *const T) })
+}
+
+/// Copies bytes from anywhere in the packet.
+#[inline(always)]
+pub fn load<const N: usize>(skb: *mut __sk_buff, offset: usize, to: &mut [u8; N]) -> Option<()> {
+    // SAFETY: the destination holds N bytes; the helper checks the packet's bounds.
+    let result =
+        unsafe { bpf_skb_load_bytes(skb.cast(), offset as u32, to.as_mut_ptr().cast(), N as u32) };
+    (result == 0).then_some(())
+}

@@ -1,0 +1,86 @@
+//! Log lines through aya-log, for `--trace-packets`.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use aya_log_ebpf::info;
+use chaos_common::rule::Rule;
+use core::ffi::c_void;
+
+use crate::packet::Packet;
+
+/// Lines written in the current second.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Budget {
+    second: u64,
+    used: u64,
+}
+
+#[map]
+static BUDGET: PerCpuArray<Budget> = PerCpuArray::with_max_entries(1, 0);
+
+/// aya-log asks for a context and never uses it.
+struct NoContext;
+
+impl EbpfContext for NoContext {
+    fn as_ptr(&self) -> *mut c_void {
+        core::ptr::null_mut()
+    }
+}
+
+/// Writes one line unless this CPU has written `rate` in this second.
+#[inline(never)]
+pub fn line(packet: &Packet, rule: &Rule, now: u64, rate: u32) {
+    let Some(budget) = BUDGET.get_ptr_mut(0) else { return };
+    // SAFETY: per-CPU memory.
+    let budget = unsafe { &mut *budget };
+    // 2^30 ns are near enough to a second, and a shift is cheaper than a division.
+    let second = now >> 30;
+    if budget.second != second {
+        *budget = Budget { second, used: 0 };
+    }
+    if budget.used >= rate as u64 {
+        return;
+    }
+    budget.used += 1;
+    if packet.family == 4 {
+        info!(
+            &NoContext,
+            "rule {} action {} hook {} dev {} proto {} {:i} port {} to {:i} port {} length {}",
+            rule.slot,
+            rule.action,
+            packet.hook,
+            packet.ifindex,
+            packet.ends.protocol,
+            u32::from_be(packet.ends.local[0]),
+            packet.ends.local_port,
+            u32::from_be(packet.ends.remote[0]),
+            packet.ends.remote_port,
+            packet.length
+        );
+    } else {
+        info!(
+            &NoContext,
+            "rule {} action {} hook {} dev {} proto {} {:i} port {} to {:i} port {} length {}",
+            rule.slot,
+            rule.action,
+            packet.hook,
+            packet.ifindex,
+            packet.ends.protocol,
+            bytes(&packet.ends.local),
+            packet.ends.local_port,
+            bytes(&packet.ends.remote),
+            packet.ends.remote_port,
+            packet.length
+        );
+    }
+}
+
+#[inline(always)]
+fn bytes(address: &[u32; 4]) -> [u8; 16] {
+    let [a, b, c, d] = *address;
+    let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.to_ne_bytes(), b.to_ne_bytes());
+    let ([c0, c1, c2, c3], [d0, d1, d2, d3]) = (c.to_ne_bytes(), d.to_ne_bytes());
+    [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3]
+}
