@@ -1,0 +1,3 @@
+//! What speaks to the kernel, one folder per interface.
+
+pub mod netns;
