@@ -6,7 +6,7 @@ use crate::{BANKS, HOOKS};
 shared! {
     /// Shared through an `mmap`ed array of one element, so that arming, flipping banks and
     /// refreshing the lease are single stores.
-    pub struct Control [56] {
+    pub struct Control [48] {
         /// 0: disarmed, nothing is looked at. Otherwise see [`state`]: which bank serves, and the
         /// generation that flow cache entries must carry. Written last, as one aligned store.
         pub state: u64,
@@ -21,10 +21,8 @@ shared! {
         pub flags: [u32; BANKS],
         /// At most this many log lines per second and CPU; 0 is no log at all.
         pub trace_rate: u32,
-        /// [`crate::ABI_VERSION`] as the controller knows it.
-        pub abi: u32,
-        /// Room to grow without moving anything.
-        pub reserved: [u64; 1],
+        /// 0.
+        pub reserved: u32,
     }
 }
 

@@ -15,10 +15,6 @@ pub mod flow;
 pub mod rule;
 pub mod table;
 
-/// Changes whenever a shared struct or the meaning of a map does; the object carries it, and the
-/// controller refuses an object with another.
-pub const ABI_VERSION: u32 = 1;
-
 /// Where in the kernel a packet (or a connect call) is looked at.
 ///
 /// A rule with direction `both` is installed under two hooks.

@@ -29,62 +29,62 @@ use packet::Link;
 
 /// Measures what attaching any program costs: the baseline of the benchmarks.
 #[classifier]
-pub fn empty(_ctx: TcContext) -> i32 {
+pub fn chaos_empty(_ctx: TcContext) -> i32 {
     act::TC_NEXT
 }
 
 /// Leaving through a device with Ethernet headers (loopback included).
 #[classifier]
-pub fn egress(ctx: TcContext) -> i32 {
+pub fn chaos_egress(ctx: TcContext) -> i32 {
     act::tc(ctx.skb.skb, Link::Ethernet, Hook::Egress)
 }
 
 /// Arriving through a device with Ethernet headers.
 #[classifier]
-pub fn ingress(ctx: TcContext) -> i32 {
+pub fn chaos_ingress(ctx: TcContext) -> i32 {
     act::tc(ctx.skb.skb, Link::Ethernet, Hook::Ingress)
 }
 
 /// Leaving through a device without link-layer headers (tun, WireGuard).
 #[classifier]
-pub fn egress_l3(ctx: TcContext) -> i32 {
+pub fn chaos_egress_l3(ctx: TcContext) -> i32 {
     act::tc(ctx.skb.skb, Link::None, Hook::Egress)
 }
 
 /// Arriving through a device without link-layer headers.
 #[classifier]
-pub fn ingress_l3(ctx: TcContext) -> i32 {
+pub fn chaos_ingress_l3(ctx: TcContext) -> i32 {
     act::tc(ctx.skb.skb, Link::None, Hook::Ingress)
 }
 
 /// About to be delivered to a socket of a cgroup. Outgoing packets of a cgroup are recognised at
 /// tc egress, because a drop here would be an error code to the sender, and no network does that.
 #[cgroup_skb]
-pub fn cgroup_ingress(ctx: SkBuffContext) -> i32 {
+pub fn chaos_cgroup_ingress(ctx: SkBuffContext) -> i32 {
     act::cgroup_ingress(ctx.skb.skb)
 }
 
 /// A process connects over IPv4.
 #[cgroup_sock_addr(connect4)]
-pub fn connect4(ctx: SockAddrContext) -> i32 {
+pub fn chaos_connect4(ctx: SockAddrContext) -> i32 {
     connect::call(ctx.sock_addr, 4)
 }
 
 /// A process connects over IPv6.
 #[cgroup_sock_addr(connect6)]
-pub fn connect6(ctx: SockAddrContext) -> i32 {
+pub fn chaos_connect6(ctx: SockAddrContext) -> i32 {
     connect::call(ctx.sock_addr, 6)
 }
 
 /// A process sends from an unconnected UDP socket over IPv4.
 #[cgroup_sock_addr(sendmsg4)]
-pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
+pub fn chaos_sendmsg4(ctx: SockAddrContext) -> i32 {
     connect::call(ctx.sock_addr, 4)
 }
 
 /// A process sends from an unconnected UDP socket over IPv6.
 #[cgroup_sock_addr(sendmsg6)]
-pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
+pub fn chaos_sendmsg6(ctx: SockAddrContext) -> i32 {
     connect::call(ctx.sock_addr, 6)
 }
 

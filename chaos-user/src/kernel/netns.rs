@@ -299,6 +299,16 @@ impl NetNs {
         self.run(|| netns_cookie(self.id))?
     }
 
+    /// The namespace with this inode, if a process is in it or it has a name.
+    pub fn find(inode: u64) -> Option<Self> {
+        let named = Self::names().into_iter().filter_map(|name| Self::from_name(&name).ok());
+        let held = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            Self::from_pid(pid).ok()
+        });
+        named.chain(held).find(|netns| netns.inode() == inode)
+    }
+
     /// A path that other processes can open while this one lives and holds the handle.
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd()).into()

@@ -1,0 +1,21 @@
+//! Faults: started, proven to act, and put back.
+//!
+//! [`Session::start`] turns [`NetworkFault`]s into an [`Active`] session: everything is resolved and
+//! checked, the undo records are on disk, programs are attached and read back, and then all rules
+//! come into force with one store per namespace. The kernel ends each rule at its deadline, and all
+//! rules when the lease runs out; [`Active::heal`] (or dropping it) takes everything away.
+
+mod error;
+mod evidence;
+mod journal;
+mod lease;
+mod network;
+mod recover;
+mod scope;
+
+pub use error::FaultError;
+pub use evidence::{Fault, RuleEvidence};
+pub use journal::{Journal, JournalError, Record, RunState, runs};
+pub use network::{Active, NetworkFault, Session};
+pub use recover::{HealReport, heal_runs, live_counters};
+pub use scope::{default_devices, protection};

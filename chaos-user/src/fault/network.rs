@@ -1,0 +1,214 @@
+//! Network faults: rules in network namespaces.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use chaos_common::Hook;
+
+use super::journal::{ActiveFault, Journal, Record};
+use super::lease::Keeper;
+use super::scope::Scope;
+use super::{Fault, FaultError, RuleEvidence};
+use crate::experiment::Span;
+use crate::host::boot_time;
+use crate::kernel::bpf::{HookPoint, Mechanism};
+use crate::kernel::netns::NetNs;
+use crate::plan::Rule;
+
+/// Rules that come into force together in one network namespace.
+#[derive(Debug, Clone)]
+pub struct NetworkFault {
+    /// What it is called in reports.
+    pub name: String,
+    /// Where the rules apply.
+    pub netns: NetNs,
+    /// What they say. Protecting rules may stand among them.
+    pub rules: Vec<Rule>,
+    /// The kernel ends them after this long.
+    pub lasts: Span,
+    /// Seeds every decision.
+    pub seed: u64,
+    /// How to attach.
+    pub mechanism: Mechanism,
+    /// Log lines per second and CPU from the eBPF side; 0 is none.
+    pub trace_rate: u32,
+}
+
+/// Starts faults.
+#[derive(Debug)]
+pub struct Session;
+
+impl Session {
+    /// Checks and prepares all faults, then brings them into force together. On an error nothing
+    /// is in force and nothing is left behind.
+    pub fn start(run: &str, faults: &[NetworkFault]) -> Result<Active, FaultError> {
+        let mut journal = Journal::create(run)?;
+        let (trace, lines) = channel();
+        let mut active = Active {
+            scopes: Vec::with_capacity(faults.len()),
+            keeper: None,
+            journal: None,
+            deadline: 0,
+            lines,
+            last_events: VecDeque::new(),
+        };
+        for fault in faults {
+            let scope = Scope::prepare(fault, &mut journal, &trace)?;
+            active.scopes.push(scope);
+        }
+        let now = boot_time();
+        let longest = faults.iter().map(|fault| fault.lasts.nanos()).max().unwrap_or(0);
+        active.deadline = now.saturating_add(longest);
+        active.keeper =
+            Some(Keeper::start(active.scopes.iter().map(Scope::lease).collect())?);
+        for (scope, fault) in active.scopes.iter_mut().zip(faults) {
+            scope.arm(now, now.saturating_add(fault.lasts.nanos()))?;
+        }
+        journal.append(&Record::Active {
+            faults: active.scopes.iter().map(Scope::describe).collect::<Result<_, _>>()?,
+            deadline: active.deadline,
+        })?;
+        active.journal = Some(journal);
+        Ok(active)
+    }
+}
+
+/// Faults in force. Dropping heals them; [`Self::heal`] also says how it went.
+#[must_use = "dropping it heals the faults at once"]
+#[derive(Debug)]
+pub struct Active {
+    scopes: Vec<Scope>,
+    keeper: Option<Keeper>,
+    journal: Option<Journal>,
+    deadline: u64,
+    lines: Receiver<String>,
+    last_events: VecDeque<Fault>,
+}
+
+/// Sampled events kept for the report; older ones make room.
+const EVENTS_KEPT: usize = 4096;
+
+impl Active {
+    /// Time until the kernel ends the last rule.
+    pub fn remaining(&self) -> Duration {
+        Duration::from_nanos(self.deadline.saturating_sub(boot_time()))
+    }
+
+    /// Where programs are attached.
+    pub fn attached(&self) -> impl Iterator<Item = &HookPoint> {
+        self.scopes.iter().flat_map(Scope::attached)
+    }
+
+    /// What each rule has seen and done so far; protecting rules are left out.
+    pub fn evidence(&self) -> Result<Vec<RuleEvidence>, FaultError> {
+        let mut all = Vec::new();
+        for scope in &self.scopes {
+            all.extend(scope.evidence()?);
+        }
+        Ok(all)
+    }
+
+    /// What is worth a warning: packets that escaped a rule although it chose them.
+    pub fn remarks(&self) -> Result<Vec<String>, FaultError> {
+        let mut remarks = Vec::new();
+        for scope in &self.scopes {
+            let hooks = scope.hooks()?;
+            for hook in Hook::ALL {
+                let counters = hooks.hook(hook);
+                if counters.overflow > 0 {
+                    remarks.push(format!(
+                        "{} packets matched more than {} rules of `{}`; the surplus rules did nothing to them",
+                        counters.overflow,
+                        chaos_common::MAX_MATCHES,
+                        scope.name()
+                    ));
+                }
+                if counters.reject_failed > 0 {
+                    remarks.push(format!(
+                        "{} rejected packets of `{}` could not be answered (multicast, fragments, options) and were dropped silently",
+                        counters.reject_failed,
+                        scope.name()
+                    ));
+                }
+                if counters.lease_expired > 0 {
+                    remarks.push(format!(
+                        "{} packets escaped `{}` because this process was held up for longer than its lease",
+                        counters.lease_expired,
+                        scope.name()
+                    ));
+                }
+            }
+        }
+        Ok(remarks)
+    }
+
+    /// Reads the ring buffers; call it now and then. The events are kept for [`Self::events`].
+    pub fn drain_events(&mut self) {
+        for scope in &mut self.scopes {
+            for event in scope.drain() {
+                if self.last_events.len() == EVENTS_KEPT {
+                    self.last_events.pop_front();
+                }
+                self.last_events.push_back(event);
+            }
+        }
+    }
+
+    /// The latest sampled events.
+    pub fn events(&self) -> impl Iterator<Item = &Fault> {
+        self.last_events.iter()
+    }
+
+    /// Log lines of the eBPF side that have arrived.
+    pub fn trace_lines(&mut self) -> Vec<String> {
+        self.scopes.iter_mut().for_each(Scope::flush_trace);
+        self.lines.try_iter().collect()
+    }
+
+    /// Ends the faults, puts everything back, and returns the final evidence.
+    pub fn heal(mut self) -> Result<Vec<RuleEvidence>, FaultError> {
+        self.scopes.iter().for_each(|scope| scope.lease().disarm());
+        let evidence = self.evidence();
+        let left = self.undo();
+        if !left.is_empty() {
+            return Err(FaultError::NotHealed { left });
+        }
+        evidence
+    }
+
+    /// Idempotent: what is healed is gone from the lists.
+    fn undo(&mut self) -> Vec<String> {
+        self.scopes.iter().for_each(|scope| scope.lease().disarm());
+        let left: Vec<String> = self.scopes.drain(..).rev().flat_map(Scope::undo).collect();
+        self.keeper = None;
+        if let Some(journal) = self.journal.take()
+            && left.is_empty()
+        {
+            journal.finish();
+        }
+        left
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        // Whatever could not be undone stays in the journal for `chaos heal`.
+        let _ = self.undo();
+    }
+}
+
+pub(super) fn end(address: [u32; 4], port: u16, family: u8) -> String {
+    let [a, b, c, d] = address;
+    let address = if family == 4 {
+        IpAddr::V4(Ipv4Addr::from(a.to_ne_bytes()))
+    } else {
+        let mut octets = [0; 16];
+        for (chunk, word) in octets.chunks_exact_mut(4).zip([a, b, c, d]) {
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        IpAddr::V6(Ipv6Addr::from(octets))
+    };
+    if port == 0 { address.to_string() } else { SocketAddr::new(address, port).to_string() }
+}

@@ -1,0 +1,375 @@
+//! One network namespace's share of a session: its object, its attachments, its rules.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use chaos_common::Hook;
+
+use super::journal::{ActiveFault, ActiveRule, Journal, Record};
+use super::network::end;
+use super::{Fault, FaultError, NetworkFault, RuleEvidence};
+use crate::experiment::{Direction, Prefix, Protocol};
+use crate::host::{Cgroups, SshSession, nearest};
+use crate::kernel::bpf::{
+    Attached, CgroupProgram, Device, EventStream, Filter, HookPoint, HookSnapshot, LeaseHandle,
+    Mechanism, Object, Sizes, TcProgram, Trace,
+};
+use crate::kernel::netlink::{Link, Netlink};
+use crate::kernel::netns::NetNs;
+use crate::plan::{Action, Compiled, Request, Rule, Selector, compile};
+
+/// The devices whose traffic the local stack sends and receives: up, and no port of a bridge or
+/// bond, whose packets are seen on the device above already.
+pub fn default_devices(links: &[Link]) -> Vec<Link> {
+    links.iter().filter(|link| link.up && link.master.is_none()).cloned().collect()
+}
+
+/// Rules that exempt the operator's SSH sessions.
+pub fn protection(sessions: &[SshSession]) -> Vec<Rule> {
+    sessions
+        .iter()
+        .filter_map(|session| {
+            let port = |port| crate::experiment::PortRange::new(port, port).ok();
+            Some(Rule {
+                name: format!("protect ssh from {}", session.client.0),
+                selector: Selector {
+                    direction: Direction::Both,
+                    protocol: Some(Protocol::TCP),
+                    local: vec![Prefix::host(session.server.0)],
+                    local_ports: vec![port(session.server.1)?],
+                    remote: vec![Prefix::host(session.client.0)],
+                    remote_ports: vec![port(session.client.1)?],
+                    ..Selector::default()
+                },
+                action: Action::Protect,
+            })
+        })
+        .collect()
+}
+
+#[derive(Debug)]
+pub(super) struct Scope {
+    fault: NetworkFault,
+    devices: Vec<Vec<u32>>,
+    skip_tagged: bool,
+    netns_cookie: u64,
+    hooks: Vec<Vec<Hook>>,
+    object: Object,
+    events: EventStream,
+    trace: Option<Trace>,
+    attached: Vec<Attached>,
+}
+
+impl Scope {
+    /// Everything up to, but not including, the moment packets are hit.
+    pub(super) fn prepare(
+        fault: &NetworkFault,
+        journal: &mut Journal,
+        trace: &Sender<String>,
+    ) -> Result<Self, FaultError> {
+        let links = fault.netns.block_on(|| async { Netlink::open()?.links().await })??;
+        let (devices, used) = resolve_devices(fault, &links)?;
+        let skip_tagged = used.iter().any(|link| link.kind.as_deref() == Some("vlan"));
+        let Compiled { tables, hooks } = compile(&request(fault, &devices, skip_tagged, 0, 0))?;
+        let netns_cookie = fault.netns.cookie()?;
+        check_cgroups(fault)?;
+        let mut object = Object::load(Sizes::of(&tables))?;
+        object.set_trace_rate(fault.trace_rate);
+        let log = (fault.trace_rate > 0)
+            .then(|| Trace::take(&mut object, trace.clone()))
+            .transpose()?;
+        let events = EventStream::take(&mut object)?;
+        let mut scope = Self {
+            fault: fault.clone(),
+            devices,
+            skip_tagged,
+            netns_cookie,
+            hooks,
+            object,
+            events,
+            trace: log,
+            attached: Vec::new(),
+        };
+        // From here on dropping the scope undoes what was attached.
+        scope.attach_tc(&used, journal)?;
+        scope.attach_cgroups()?;
+        Ok(scope)
+    }
+
+    /// Brings the rules into force.
+    pub(super) fn arm(&mut self, not_before: u64, not_after: u64) -> Result<(), FaultError> {
+        let request =
+            request(&self.fault, &self.devices, self.skip_tagged, not_before, not_after);
+        let tables = compile(&request)?.tables;
+        let filled = self.object.fill(&tables)?;
+        self.object.flip(filled, self.netns_cookie);
+        Ok(())
+    }
+
+    fn attach_tc(&mut self, used: &[&Link], journal: &mut Journal) -> Result<(), FaultError> {
+        let wanted: BTreeSet<Hook> = self.hooks.iter().flatten().copied().collect();
+        let netns = self.fault.netns.clone();
+        let mechanism = self.fault.mechanism;
+        for link in used {
+            let device =
+                Device { index: link.index, name: link.name.clone(), ethernet: link.ethernet };
+            for &hook in &wanted {
+                let Some(program) = TcProgram::of(&device, hook) else { continue };
+                if mechanism != Mechanism::Tcx {
+                    // Written before it is known whether TCX will do: an undo record without
+                    // anything to undo is harmless, the reverse is not.
+                    journal.append(&Record::Filter {
+                        netns: (&netns).into(),
+                        ifindex: device.index,
+                        device: device.name.clone(),
+                    })?;
+                }
+                let object = &mut self.object;
+                let attached =
+                    netns.run(|| object.attach_tc(&device, program, mechanism))??;
+                self.attached.push(attached);
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_cgroups(&mut self) -> Result<(), FaultError> {
+        let mut arriving: Vec<PathBuf> = Vec::new();
+        let mut calling: Vec<PathBuf> = Vec::new();
+        for (rule, hooks) in self.fault.rules.iter().zip(&self.hooks) {
+            let cgroup = rule.selector.cgroup.as_ref();
+            if hooks.contains(&Hook::CgroupIngress) {
+                arriving.extend(cgroup.map(|cgroup| cgroup.path.clone()));
+            }
+            if hooks.contains(&Hook::Connect) {
+                let path = match cgroup {
+                    Some(cgroup) => cgroup.path.clone(),
+                    None => Cgroups::find()?.root().to_owned(),
+                };
+                calling.push(path);
+            }
+        }
+        for path in topmost(arriving) {
+            let attached = self.object.attach_cgroup(&path, CgroupProgram::Ingress)?;
+            self.attached.push(attached);
+        }
+        for path in topmost(calling) {
+            for program in CgroupProgram::CALLS {
+                let attached = self.object.attach_cgroup(&path, program)?;
+                self.attached.push(attached);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.fault.name
+    }
+
+    pub(super) fn lease(&self) -> LeaseHandle {
+        self.object.lease()
+    }
+
+    pub(super) fn attached(&self) -> impl Iterator<Item = &HookPoint> {
+        self.attached.iter().map(|attached| &attached.point)
+    }
+
+    pub(super) fn hooks(&self) -> Result<HookSnapshot, FaultError> {
+        Ok(self.object.counters()?.hooks()?)
+    }
+
+    pub(super) fn evidence(&self) -> Result<Vec<RuleEvidence>, FaultError> {
+        let counters = self.object.counters()?;
+        let hooks = counters.hooks()?;
+        let mut evidence = Vec::new();
+        for (slot, (rule, looked_at)) in self.fault.rules.iter().zip(&self.hooks).enumerate() {
+            if rule.action == Action::Protect {
+                continue;
+            }
+            let own = counters.rule(slot as u32)?;
+            evidence.push(RuleEvidence {
+                rule: rule.name.clone(),
+                seen: looked_at.iter().map(|&hook| hooks.hook(hook).seen).sum(),
+                matched: own.matched,
+                acted: own.acted,
+                bytes: own.bytes,
+            });
+        }
+        Ok(evidence)
+    }
+
+    pub(super) fn describe(&self) -> Result<ActiveFault, FaultError> {
+        let rules = self.fault.rules.iter().zip(&self.hooks).enumerate();
+        Ok(ActiveFault {
+            name: self.fault.name.clone(),
+            netns: (&self.fault.netns).into(),
+            rules: rules
+                .filter(|(_, (rule, _))| rule.action != Action::Protect)
+                .map(|(slot, (rule, hooks))| ActiveRule {
+                    name: rule.name.clone(),
+                    text: format!("{}: {}", rule.action, rule.selector),
+                    slot: slot as u32,
+                    hooks: hooks.iter().map(|hook| hook.index() as u32).collect(),
+                })
+                .collect(),
+            attached: self.attached().cloned().collect(),
+            counter_maps: self.object.counter_maps()?,
+        })
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<Fault> {
+        let rules = &self.fault.rules;
+        self.events
+            .drain()
+            .into_iter()
+            .map(|event| Fault {
+                rule: rules
+                    .get(event.slot as usize)
+                    .map_or_else(|| format!("rule {}", event.slot), |rule| rule.name.clone()),
+                time: event.time,
+                sequence: event.sequence,
+                local: end(event.local, event.local_port, event.family),
+                remote: end(event.remote, event.remote_port, event.family),
+                protocol: event.protocol,
+                length: event.length,
+            })
+            .collect()
+    }
+
+    pub(super) fn flush_trace(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.flush();
+        }
+    }
+
+    /// Takes everything off again; what could not be is described.
+    pub(super) fn undo(mut self) -> Vec<String> {
+        self.detach_all()
+    }
+
+    fn detach_all(&mut self) -> Vec<String> {
+        self.object.disarm();
+        let mut left = Vec::new();
+        while let Some(attached) = self.attached.pop() {
+            let point = attached.point.clone();
+            let object = &mut self.object;
+            let outcome = match &point.filter {
+                None => object.detach(attached).map_err(FaultError::from),
+                Some(filter) => {
+                    let netns = self.fault.netns.clone();
+                    netns
+                        .run(|| object.detach(attached).map_err(FaultError::from))
+                        .map_err(FaultError::from)
+                        .and_then(|outcome| outcome)
+                        .and_then(|()| verify_gone(&netns, filter))
+                }
+            };
+            if let Err(error) = outcome {
+                left.push(format!("{point}: {error}"));
+            }
+        }
+        left
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // What fails here is in the journal.
+        let _ = self.detach_all();
+    }
+}
+
+fn request<'a>(
+    fault: &'a NetworkFault,
+    devices: &'a [Vec<u32>],
+    skip_tagged: bool,
+    not_before: u64,
+    not_after: u64,
+) -> Request<'a> {
+    let NetworkFault { rules, seed, .. } = fault;
+    Request { rules, devices, not_before, not_after, seed: *seed, skip_tagged }
+}
+
+/// The indices that each rule names, and all devices to attach to.
+fn resolve_devices<'a>(
+    fault: &NetworkFault,
+    links: &'a [Link],
+) -> Result<(Vec<Vec<u32>>, Vec<&'a Link>), FaultError> {
+    let mut used = BTreeSet::new();
+    let mut all = Vec::with_capacity(fault.rules.len());
+    for rule in &fault.rules {
+        let mut indices = Vec::new();
+        for name in &rule.selector.devices {
+            let link = find(name, links, &fault.netns)?;
+            indices.push(link.index);
+            used.insert(link.index);
+        }
+        if indices.is_empty() && rule.action != Action::Protect {
+            used.extend(default_devices(links).iter().map(|link| link.index));
+        }
+        all.push(indices);
+    }
+    let used: Vec<_> = links.iter().filter(|link| used.contains(&link.index)).collect();
+    if used.is_empty() {
+        return Err(FaultError::NoDevices { namespace: fault.netns.to_string() });
+    }
+    Ok((all, used))
+}
+
+fn find<'a>(name: &str, links: &'a [Link], netns: &NetNs) -> Result<&'a Link, FaultError> {
+    match links.iter().find(|link| link.name == name) {
+        Some(link) if link.up => Ok(link),
+        Some(_) => Err(FaultError::DeviceDown { name: name.into() }),
+        None => Err(FaultError::NoDevice {
+            name: name.into(),
+            namespace: netns.to_string(),
+            nearest: nearest(name, links.iter().map(|link| link.name.as_str())),
+            known: links.iter().map(|link| link.name.clone()).collect(),
+        }),
+    }
+}
+
+/// Reads back that a filter is gone, and takes away the clsact qdisc that was added for it.
+fn verify_gone(netns: &NetNs, filter: &Filter) -> Result<(), FaultError> {
+    let filter = filter.clone();
+    netns.block_on(|| async move {
+        let netlink = Netlink::open()?;
+        let present = netlink.bpf_filters(filter.ifindex, &filter.direction).await?;
+        if let Some(still) = present.into_iter().find(|present| {
+            (present.priority(), present.handle()) == (filter.priority, filter.handle)
+        }) {
+            netlink.delete_filter(&still).await?;
+        }
+        if filter.added_clsact {
+            netlink.delete_clsact_if_empty(filter.ifindex).await?;
+        }
+        Ok(())
+    })?
+}
+
+/// Arriving packets are recognised by their cgroup alone, whatever namespace the socket is in.
+fn check_cgroups(fault: &NetworkFault) -> Result<(), FaultError> {
+    for rule in &fault.rules {
+        if let Some(cgroup) = &rule.selector.cgroup
+            && rule.selector.direction != Direction::To
+        {
+            Cgroups::find()?.check_namespace(&cgroup.path, fault.netns.inode())?;
+        }
+    }
+    Ok(())
+}
+
+/// A program on a cgroup also runs for its descendants; attached to both it would count twice.
+fn topmost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort();
+    paths.dedup();
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        if !kept.iter().any(|above| path.starts_with(above)) {
+            kept.push(path);
+        }
+    }
+    kept
+}
+

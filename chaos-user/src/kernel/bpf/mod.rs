@@ -1,0 +1,16 @@
+//! The only place that speaks bpf(2): the object, its maps, where it is attached, what it counts.
+
+mod attach;
+mod counters;
+mod error;
+mod events;
+mod object;
+mod slab;
+mod trace;
+
+pub use attach::{Attached, CgroupProgram, Device, Filter, HookPoint, Mechanism, TcProgram};
+pub use counters::{Counters, HookSnapshot};
+pub use error::BpfError;
+pub use events::EventStream;
+pub use object::{LeaseHandle, Object, Sizes};
+pub use trace::Trace;

@@ -1,0 +1,13 @@
+//! What a fault means, as pure data: no IO, no clock.
+//!
+//! A [`Rule`] is a [`Selector`] (all parts AND) and an [`Action`]. [`compile()`] turns rules into the
+//! tables that the classifier searches.
+
+mod compile;
+mod masks;
+mod rule;
+mod selector;
+
+pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
+pub use rule::{Action, Answer, Errno, Loss, Reject, Rule, RuleError, UnknownErrno};
+pub use selector::{CgroupRef, Connections, Selector};
