@@ -1,1 +1,3 @@
 //! Kernel-level fault injection for Linux.
+
+pub mod experiment;
