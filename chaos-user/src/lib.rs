@@ -1,3 +1,13 @@
 //! Kernel-level fault injection for Linux.
+//!
+//! The map of the code, from what the user wrote to what the kernel did:
+//! `experiment` (parsed) → `plan` (rules as data) → `fault` (started, proven, healed) →
+//! `kernel` (the only place that touches it).
 
+pub mod exit;
+pub mod experiment;
+pub mod fault;
+pub mod host;
 pub mod kernel;
+pub mod lab;
+pub mod plan;
