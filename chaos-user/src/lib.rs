@@ -1,3 +1,4 @@
 //! Kernel-level fault injection for Linux.
 
 pub mod kernel;
+pub mod lab;

@@ -1,3 +1,4 @@
 //! What speaks to the kernel, one folder per interface.
 
+pub mod netlink;
 pub mod netns;
