@@ -11,3 +11,4 @@ pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod plan;
+pub mod target;

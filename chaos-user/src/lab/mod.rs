@@ -1,0 +1,27 @@
+//! Hosts made of network namespaces, joined by bridges and routers, with processes on them.
+
+mod check;
+mod document;
+mod error;
+mod files;
+mod net;
+mod placeholder;
+mod plan;
+mod ready;
+mod running;
+mod spec;
+mod spec_error;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use document::LabDocument;
+pub use error::{LabError, ReadyError};
+pub use plan::{DevicePlan, LabPlan, NodePlan, RoutePlan};
+pub use running::{Lab, LabDevice, LabNode, LabOptions, Watch};
+pub use spec::{
+    AttachmentSpec, LabSpec, MAX_ATTACHMENTS, MAX_FILE, MAX_NETWORKS, MAX_NODES, MAX_PROCESSES,
+    NetworkSpec, NodeSpec, ProcessSpec, Ready, Restart,
+};
+pub use spec_error::{Problem, SpecError};
+pub use step::Step;

@@ -1,0 +1,17 @@
+//! The system under test: how to start, reach, stop and inspect it.
+
+mod exec;
+mod exit;
+mod process;
+mod process_error;
+mod program;
+mod sandbox;
+mod spawner;
+
+pub use exec::{ExecOutput, exec, exec_attached};
+pub use exit::Exit;
+pub use process::{Process, ProcessCommand, RestartPolicy};
+pub use process_error::{ProcessError, SandboxStep};
+pub use program::find_program;
+pub use sandbox::Surroundings;
+pub use spawner::Spawner;

@@ -1,0 +1,8 @@
+//! Labs on a real kernel: traffic, names, processes, and nothing left behind. Needs root.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "test helpers fail by panicking")]
+
+mod processes;
+mod support;
+mod teardown;
+mod traffic;
