@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use chaos_common::Hook;
 
-use super::journal::{ActiveFault, Journal, Record};
+use super::journal::{Journal, Record};
 use super::lease::Keeper;
 use super::scope::Scope;
 use super::{Fault, FaultError, RuleEvidence};
-use crate::experiment::Span;
+use crate::experiment::units::Span;
 use crate::host::boot_time;
 use crate::kernel::bpf::{HookPoint, Mechanism};
 use crate::kernel::netns::NetNs;
@@ -59,12 +59,12 @@ impl Session {
             active.scopes.push(scope);
         }
         let now = boot_time();
-        let longest = faults.iter().map(|fault| fault.lasts.nanos()).max().unwrap_or(0);
+        let longest = faults.iter().map(|fault| fault.lasts.ns()).max().unwrap_or(0);
         active.deadline = now.saturating_add(longest);
         active.keeper =
             Some(Keeper::start(active.scopes.iter().map(Scope::lease).collect())?);
         for (scope, fault) in active.scopes.iter_mut().zip(faults) {
-            scope.arm(now, now.saturating_add(fault.lasts.nanos()))?;
+            scope.arm(now, now.saturating_add(fault.lasts.ns()))?;
         }
         journal.append(&Record::Active {
             faults: active.scopes.iter().map(Scope::describe).collect::<Result<_, _>>()?,

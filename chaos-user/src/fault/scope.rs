@@ -9,8 +9,8 @@ use chaos_common::Hook;
 use super::journal::{ActiveFault, ActiveRule, Journal, Record};
 use super::network::end;
 use super::{Fault, FaultError, NetworkFault, RuleEvidence};
-use crate::experiment::{Direction, Prefix, Protocol};
-use crate::host::{Cgroups, SshSession, nearest};
+use crate::experiment::units::{Direction, PortRange, Protocol, nearest};
+use crate::host::{Cgroups, SshSession};
 use crate::kernel::bpf::{
     Attached, CgroupProgram, Device, EventStream, Filter, HookPoint, HookSnapshot, LeaseHandle,
     Mechanism, Object, Sizes, TcProgram, Trace,
@@ -30,15 +30,15 @@ pub fn protection(sessions: &[SshSession]) -> Vec<Rule> {
     sessions
         .iter()
         .filter_map(|session| {
-            let port = |port| crate::experiment::PortRange::new(port, port).ok();
+            let port = |port| PortRange::new(port, port);
             Some(Rule {
                 name: format!("protect ssh from {}", session.client.0),
                 selector: Selector {
                     direction: Direction::Both,
                     protocol: Some(Protocol::TCP),
-                    local: vec![Prefix::host(session.server.0)],
+                    local: vec![session.server.0.into()],
                     local_ports: vec![port(session.server.1)?],
-                    remote: vec![Prefix::host(session.client.0)],
+                    remote: vec![session.client.0.into()],
                     remote_ports: vec![port(session.client.1)?],
                     ..Selector::default()
                 },
@@ -324,7 +324,7 @@ fn find<'a>(name: &str, links: &'a [Link], netns: &NetNs) -> Result<&'a Link, Fa
         None => Err(FaultError::NoDevice {
             name: name.into(),
             namespace: netns.to_string(),
-            nearest: nearest(name, links.iter().map(|link| link.name.as_str())),
+            nearest: nearest(name, links.iter().map(|link| link.name.as_str())).map(Into::into),
             known: links.iter().map(|link| link.name.clone()).collect(),
         }),
     }

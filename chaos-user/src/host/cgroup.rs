@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::experiment::units::nearest;
 use crate::plan::CgroupRef;
 
 /// Why a cgroup could not be chosen.
@@ -117,7 +118,8 @@ impl Cgroups {
         let full = self.root.join(inside);
         if escapes || !full.is_dir() {
             let names = self.all();
-            let nearest = nearest(given.trim_start_matches('/'), names.iter().map(String::as_str));
+            let nearest =
+                nearest(given.trim_start_matches('/'), names.iter().map(String::as_str)).map(Into::into);
             return Err(CgroupError::Missing {
                 given: given.into(),
                 root: self.root.clone(),
@@ -143,7 +145,7 @@ impl Cgroups {
             Some(path) => self.by_path(path),
             None => {
                 let units: Vec<_> = names.iter().map(|path| base(path)).collect();
-                let nearest = nearest(&wanted, units.iter().map(String::as_str));
+                let nearest = nearest(&wanted, units.iter().map(String::as_str)).map(Into::into);
                 Err(CgroupError::NoUnit { given: given.into(), nearest })
             }
         }
@@ -241,18 +243,6 @@ pub(super) fn parent_of(pid: u32) -> Option<u32> {
 fn name_of(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("{} {pid}", name.trim())
-}
-
-/// The most similar candidate, if any is similar at all.
-pub(crate) fn nearest<'a>(
-    given: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<String> {
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate.to_owned())
 }
 
 fn read(path: &str) -> Result<String, CgroupError> {

@@ -4,7 +4,6 @@ mod cgroup;
 mod clock;
 mod ssh;
 
-pub(crate) use cgroup::nearest;
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::boot_time;
 pub use ssh::{SshSession, operator_sessions};

@@ -11,7 +11,7 @@ use chaos_common::{HOOKS, Hook, MAX_MASKS, MAX_MATCHES, decide};
 use super::masks::{AddressPart, PortPart};
 use super::rule::fraction;
 use super::{Action, Connections, Rule, RuleError, Selector};
-use crate::experiment::Direction;
+use crate::experiment::units::Direction;
 
 /// Keys that one namespace's rules may expand to.
 pub const MAX_KEYS: usize = 262_144;
@@ -289,7 +289,7 @@ impl Builder {
     }
 }
 
-fn addresses(prefixes: &[crate::experiment::Prefix]) -> Vec<AddressPart> {
+fn addresses(prefixes: &[crate::experiment::units::Prefix]) -> Vec<AddressPart> {
     if prefixes.is_empty() {
         return vec![AddressPart::ANY];
     }
@@ -299,7 +299,7 @@ fn addresses(prefixes: &[crate::experiment::Prefix]) -> Vec<AddressPart> {
     parts
 }
 
-fn ports(ranges: &[crate::experiment::PortRange]) -> Vec<PortPart> {
+fn ports(ranges: &[crate::experiment::units::PortRange]) -> Vec<PortPart> {
     if ranges.is_empty() {
         return vec![PortPart::ANY];
     }
@@ -344,7 +344,7 @@ impl Parts<'_> {
             local_port: local_port.value,
             remote_port: remote_port.value,
             ifindex: *device,
-            protocol: selector.protocol.map_or(0, crate::experiment::Protocol::number),
+            protocol: selector.protocol.map_or(0, crate::experiment::units::Protocol::number),
             family: local.family.max(remote.family),
             mask,
             reserved: 0,

@@ -8,7 +8,7 @@ use chaos_common::rule::{loss, reject};
 use serde::{Deserialize, Serialize};
 
 use super::Selector;
-use crate::experiment::Percent;
+use crate::experiment::units::Percent;
 
 /// A selector and an action, under a name that evidence is reported by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,31 +100,35 @@ impl Answer {
 /// An error number that a connecting process may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Errno(&'static str, u16);
+pub struct Errno(u8);
 
 /// Those that connect(2) documents for trouble on the way.
-const ERRNOS: [Errno; 7] = [
-    Errno("ECONNREFUSED", libc::ECONNREFUSED as u16),
-    Errno("ETIMEDOUT", libc::ETIMEDOUT as u16),
-    Errno("ENETUNREACH", libc::ENETUNREACH as u16),
-    Errno("EHOSTUNREACH", libc::EHOSTUNREACH as u16),
-    Errno("EADDRNOTAVAIL", libc::EADDRNOTAVAIL as u16),
-    Errno("EACCES", libc::EACCES as u16),
-    Errno("EPERM", libc::EPERM as u16),
+const ERRNOS: [(&str, i32); 7] = [
+    ("ECONNREFUSED", libc::ECONNREFUSED),
+    ("ETIMEDOUT", libc::ETIMEDOUT),
+    ("ENETUNREACH", libc::ENETUNREACH),
+    ("EHOSTUNREACH", libc::EHOSTUNREACH),
+    ("EADDRNOTAVAIL", libc::EADDRNOTAVAIL),
+    ("EACCES", libc::EACCES),
+    ("EPERM", libc::EPERM),
 ];
 
 impl Errno {
     /// Nobody listens.
-    pub const CONNECTION_REFUSED: Self = ERRNOS[0];
+    pub const CONNECTION_REFUSED: Self = Self(0);
 
     pub(crate) fn number(self) -> u16 {
-        self.1
+        ERRNOS[usize::from(self.0)].1 as u16
+    }
+
+    fn name(self) -> &'static str {
+        ERRNOS[usize::from(self.0)].0
     }
 }
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.name())
     }
 }
 
@@ -136,7 +140,7 @@ pub struct UnknownErrno {
 }
 
 fn all_errnos() -> String {
-    ERRNOS.map(|errno| errno.0).join(", ")
+    ERRNOS.map(|(name, _)| name).join(", ")
 }
 
 impl FromStr for Errno {
@@ -144,8 +148,9 @@ impl FromStr for Errno {
 
     fn from_str(given: &str) -> Result<Self, UnknownErrno> {
         ERRNOS
-            .into_iter()
-            .find(|errno| errno.0.eq_ignore_ascii_case(given))
+            .iter()
+            .position(|(name, _)| name.eq_ignore_ascii_case(given))
+            .map(|position| Self(position as u8))
             .ok_or_else(|| UnknownErrno { given: given.into() })
     }
 }
@@ -160,7 +165,7 @@ impl TryFrom<String> for Errno {
 
 impl From<Errno> for String {
     fn from(errno: Errno) -> Self {
-        errno.0.into()
+        errno.name().into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::{Direction, Percent, PortRange, Prefix, Protocol};
+use crate::experiment::units::{Direction, Percent, PortRange, Prefix, Protocol};
 
 /// Chooses packets. All parts must hold; a part that is empty or absent holds for every packet,
 /// and of the values listed in one part any may hold.

@@ -9,9 +9,10 @@ use super::text::{nearest, serde_as_text};
 const WHAT: &str = "a direction";
 
 /// Which way a packet goes, seen from the host (or lab node) that holds the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Direction {
     /// Packets that leave the host towards the remote side.
+    #[default]
     To,
     /// Packets that arrive from the remote side.
     From,

@@ -10,9 +10,14 @@ use super::object::map_error;
 use super::{BpfError, Object};
 
 /// The reading end of the ring buffer; readable when there are events.
-#[derive(Debug)]
 pub struct EventStream {
     ring: RingBuf<MapData>,
+}
+
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventStream")
+    }
 }
 
 impl EventStream {

@@ -119,7 +119,7 @@ impl Object {
         }
         let mut entries = entries(&mut self.ebpf)?;
         for (key, matches) in &tables.entries {
-            let key = RuleKey { mask: key.mask + bank_offset(bank), ..*key };
+            let key = RuleKey { mask: key.mask + bank_offset(bank), ..**key };
             entries.insert(key, matches, 0).map_err(map_error("ENTRIES"))?;
             self.installed[bank].push(key);
         }

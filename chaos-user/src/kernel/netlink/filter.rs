@@ -71,7 +71,7 @@ impl Netlink {
     /// Deletes one filter, as `tc filter del` does.
     pub async fn delete_filter(&self, filter: &BpfFilter) -> Result<(), NetlinkError> {
         let message = TcMessage::from_parts(
-            filter.header,
+            filter.header.clone(),
             vec![TcAttribute::Kind("bpf".into())],
         );
         let mut request =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State,
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup};
 
@@ -32,6 +32,8 @@ pub struct Link {
     pub running: bool,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
+    /// Whether its packets begin with an Ethernet header (loopback's do).
+    pub ethernet: bool,
 }
 
 impl From<LinkMessage> for Link {
@@ -45,6 +47,10 @@ impl From<LinkMessage> for Link {
             up: message.header.flags.contains(LinkFlags::Up),
             running: false,
             master: None,
+            ethernet: matches!(
+                message.header.link_layer_type,
+                LinkLayerType::Ether | LinkLayerType::Loopback
+            ),
         };
         for attribute in message.attributes {
             match attribute {

@@ -4,6 +4,7 @@
 //! thread later; see [`NetNs::block_on`](crate::kernel::netns::NetNs::block_on).
 
 mod addr;
+mod filter;
 mod link;
 mod route;
 
@@ -16,6 +17,7 @@ use rtnetlink::Handle;
 use tokio::task::JoinHandle;
 
 pub use addr::Address;
+pub use filter::BpfFilter;
 pub use link::Link;
 
 /// Why a request about devices, addresses or routes failed.
