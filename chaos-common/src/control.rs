@@ -6,7 +6,7 @@ use crate::{BANKS, HOOKS};
 shared! {
     /// Shared through an `mmap`ed array of one element, so that arming, flipping banks and
     /// refreshing the lease are single stores.
-    pub struct Control [48] {
+    pub struct Control [56] {
         /// 0: disarmed, nothing is looked at. Otherwise see [`state`]: which bank serves, and the
         /// generation that flow cache entries must carry. Written last, as one aligned store.
         pub state: u64,
@@ -15,6 +15,8 @@ shared! {
         /// Rules at [`crate::Hook::Connect`] act only in the network namespace with this cookie;
         /// 0 means in every one.
         pub netns_cookie: u64,
+        /// Seeds the choice of flows, alike at both ends of a connection.
+        pub flow_seed: u64,
         /// Used entries of the mask table, by bank and hook.
         pub masks: [[u8; HOOKS]; BANKS],
         /// [`flag`] bits, by bank.
@@ -33,6 +35,8 @@ pub mod flag {
     pub const CONNECTIONS: u32 = 1;
     /// Some rule selects by cgroup.
     pub const CGROUP: u32 = 1 << 1;
+    /// Some rule takes a share of the flows only.
+    pub const FLOWS: u32 = 1 << 3;
     /// VLAN devices are classified themselves, so tagged packets on the device below are left
     /// alone: they would meet each rule twice.
     pub const SKIP_TAGGED: u32 = 1 << 2;

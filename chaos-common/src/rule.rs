@@ -4,16 +4,13 @@ use crate::layout::shared;
 
 shared! {
     /// One rule of a bank.
-    pub struct Rule [88] {
+    pub struct Rule [80] {
         /// CLOCK_BOOTTIME in ns before which the rule is inert.
         pub not_before: u64,
         /// CLOCK_BOOTTIME in ns from which on the rule is inert: the kernel ends the fault.
         pub not_after: u64,
         /// Seeds this rule's decisions; differs between the rules of a run.
         pub seed: u64,
-        /// Seeds the choice of flows; shared by the rules of one fault, and by both ends of a
-        /// connection, so that they choose alike.
-        pub flow_seed: u64,
         /// Share of flows in 2^-32; [`crate::decide::ALL`] is every flow.
         pub flows: u64,
         /// Parameters of [`loss`]: see there.

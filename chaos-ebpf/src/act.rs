@@ -1,10 +1,12 @@
 //! What happens to a packet that matched.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_redirect};
-use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_redirect};
+use chaos_common::flow::{Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, loss};
 use chaos_common::{Hook, MAX_MATCHES, decide};
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
 use crate::classify::{self, Serving, hook_counters, serving};
 use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SEQUENCES, rule_index};
@@ -34,7 +36,14 @@ impl Effect {
 
     #[inline(always)]
     const fn of(rule: &Rule) -> Self {
-        Self(rule.action as u64 | (rule.reject as u64) << 8 | (rule.errno as u64) << 16)
+        let answer = (rule.reject as u64) << 8 | (rule.errno as u64) << 16;
+        Self(rule.action as u64 | answer | (rule.slot as u64) << 32)
+    }
+
+    /// Of the rule that decided.
+    #[inline(always)]
+    pub const fn slot(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     /// An [`action`], or 0.
@@ -60,14 +69,17 @@ impl Effect {
 #[inline(always)]
 pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
     let Some(serving) = serving() else { return TC_NEXT };
-    let (mut packet, mut found) = (Packet::EMPTY, FlowEntry::ZERO);
-    if !classify::packet(skb, link, hook, &serving, &mut packet, &mut found) {
+    let (mut packet, mut found) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: plain data, and nothing reads what was not written: the verifier sees to that.
+    let (packet, found) = unsafe { (packet.assume_init_mut(), found.assume_init_mut()) };
+    if !classify::packet(skb, link, hook, &serving, packet, found) {
         return TC_NEXT;
     }
-    let effect = Effect(apply(&packet, &found.matches, &serving));
+    let effect = Effect(apply(packet, &found.matches, &serving));
+    trace::effect(packet, effect, &serving);
     match effect.action() {
         action::REJECT => {
-            let code = reject::answer(skb, &packet, link == Link::Ethernet, effect.reject());
+            let code = reject::answer(skb, packet, link == Link::Ethernet, effect.reject());
             if code != reject::NO_ANSWER {
                 return code;
             }
@@ -85,12 +97,15 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
 #[inline(always)]
 pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
     let Some(serving) = serving() else { return CGROUP_PASS };
-    let (mut packet, mut found) = (Packet::EMPTY, FlowEntry::ZERO);
-    let hook = Hook::CgroupIngress;
-    if !classify::packet(skb, Link::None, hook, &serving, &mut packet, &mut found) {
+    let (mut packet, mut found) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: as in `tc`.
+    let (packet, found) = unsafe { (packet.assume_init_mut(), found.assume_init_mut()) };
+    if !classify::packet(skb, Link::None, Hook::CgroupIngress, &serving, packet, found) {
         return CGROUP_PASS;
     }
-    match Effect(apply(&packet, &found.matches, &serving)).action() {
+    let effect = Effect(apply(packet, &found.matches, &serving));
+    trace::effect(packet, effect, &serving);
+    match effect.action() {
         // No answer can be built here: a reject of arriving packets is a loss.
         action::REJECT | action::DROP => CGROUP_DROP,
         _ => CGROUP_PASS,
@@ -111,7 +126,6 @@ pub fn lose(hook: Hook) -> i32 {
 /// Lets every matched rule decide and count, and merges what they want.
 #[inline(never)]
 pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
-    let mut effect = Effect::NONE;
     // SAFETY: takes no argument.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: the controller writes this word with one aligned store.
@@ -121,36 +135,56 @@ pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
             // SAFETY: per-CPU memory.
             unsafe { (*counters).lease_expired += 1 };
         }
-        return effect.0;
+        return Effect::NONE.0;
     }
-    for place in 0..MAX_MATCHES {
-        let index = matches.get(place);
-        if index == NO_RULE {
-            break;
-        }
-        let Some(rule) = RULES.get(rule_index(serving.bank, index)) else { break };
-        if now < rule.not_before || now >= rule.not_after {
-            continue;
-        }
-        let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule.slot) else { break };
-        // SAFETY: per-CPU memory.
-        let counters = unsafe { &mut *counters };
-        counters.matched += 1;
-        if rule.action == action::REJECT && packet.is_refusal != 0 {
-            continue;
-        }
-        let Some(sequence) = decide(rule) else { continue };
-        counters.acted += 1;
-        counters.bytes += packet.length as u64;
-        event::record(packet, rule, now, sequence, counters);
-        if serving.control.trace_rate != 0 {
-            trace::line(packet, rule, now, serving.control.trace_rate);
-        }
-        if effect.action() == 0 || rule.action < effect.action() {
-            effect = Effect::of(rule);
-        }
+    let mut step =
+        Step { packet, matches: *matches, bank: serving.bank, now, effect: Effect::NONE };
+    // The verifier checks the body of a bpf_loop once, and an unrolled one for every place.
+    // SAFETY: the callback gets the context that is passed here.
+    unsafe {
+        bpf_loop(MAX_MATCHES as u32, one_rule as *mut c_void, (&raw mut step).cast(), 0);
     }
-    effect.0
+    step.effect.0
+}
+
+struct Step<'a> {
+    packet: &'a Packet,
+    matches: Matches,
+    bank: usize,
+    now: u64,
+    effect: Effect,
+}
+
+const CONTINUE: i64 = 0;
+const BREAK: i64 = 1;
+
+/// One rule's turn.
+extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
+    // SAFETY: bpf_loop passes what `apply` gave it.
+    let step = unsafe { &mut *context.cast::<Step<'_>>() };
+    let index = step.matches.get(place as usize);
+    if index == NO_RULE {
+        return BREAK;
+    }
+    let Some(rule) = RULES.get(rule_index(step.bank & 1, index)) else { return BREAK };
+    if step.now < rule.not_before || step.now >= rule.not_after {
+        return CONTINUE;
+    }
+    let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule.slot) else { return BREAK };
+    // SAFETY: per-CPU memory.
+    let counters = unsafe { &mut *counters };
+    counters.matched += 1;
+    if rule.action == action::REJECT && step.packet.is_refusal != 0 {
+        return CONTINUE;
+    }
+    let Some(sequence) = decide(rule) else { return CONTINUE };
+    counters.acted += 1;
+    counters.bytes += step.packet.length as u64;
+    event::record(step.packet, rule, step.now, sequence, counters);
+    if step.effect.action() == 0 || rule.action < step.effect.action() {
+        step.effect = Effect::of(rule);
+    }
+    CONTINUE
 }
 
 /// Steps of a contended Gilbert-Elliott chain before the packet is let through undecided.

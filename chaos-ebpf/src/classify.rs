@@ -1,17 +1,18 @@
 //! Which rules a packet matches.
 
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id,
 };
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_loop};
 use chaos_common::control::{Control, flag, state};
 use chaos_common::counter::HookCounters;
-use chaos_common::decide::flow_chosen;
+use chaos_common::decide::{flow_chosen, flow_hash};
 use chaos_common::flow::{ConnectionKey, FlowEntry, FlowKey4, FlowKey6, Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, connections};
 use chaos_common::table::{Mask, RuleKey};
 use chaos_common::{HOOKS, Hook, MAX_MASKS, MAX_MATCHES};
+use core::ffi::c_void;
 
 use crate::maps::{
     CONNECTIONS, CONTROL, ENTRIES, FLOWS4, FLOWS6, HOOK_COUNTERS, MASKS, RULES, rule_index,
@@ -79,57 +80,77 @@ pub fn packet(
     // the cache.
     let handshake =
         serving.flags & flag::CONNECTIONS != 0 && packet.ends.protocol == TCP && packet.is_syn();
-    let ends = &packet.ends;
-    let refused = if packet.family == 4 {
-        let key = FlowKey4 {
-            local: ends.local[0],
-            remote: ends.remote[0],
-            local_port: ends.local_port,
-            remote_port: ends.remote_port,
-            protocol: ends.protocol,
-            hook: hook as u8,
-            fragment: packet.fragment,
-            tagged: packet.tagged,
-            ifindex: packet.ifindex,
-            cgroup,
-        };
-        if !handshake
-            // SAFETY: entries are replaced whole.
-            && let Some(entry) = unsafe { FLOWS4.get(&key) }
-            && entry.generation == serving.generation
-        {
-            *found = *entry;
-            return found.count != 0;
-        }
-        search::<false>(skb, packet, serving, found);
-        FLOWS4.insert(&key, &*found, 0).is_err()
-    } else {
-        let key = FlowKey6 {
-            local: ends.local,
-            remote: ends.remote,
-            local_port: ends.local_port,
-            remote_port: ends.remote_port,
-            protocol: ends.protocol,
-            hook: hook as u8,
-            fragment: packet.fragment,
-            tagged: packet.tagged,
-            ifindex: packet.ifindex,
-            cgroup,
-        };
-        if !handshake
-            // SAFETY: entries are replaced whole.
-            && let Some(entry) = unsafe { FLOWS6.get(&key) }
-            && entry.generation == serving.generation
-        {
-            *found = *entry;
-            return found.count != 0;
-        }
-        search::<false>(skb, packet, serving, found);
-        FLOWS6.insert(&key, &*found, 0).is_err()
-    };
+    if !handshake && cached(packet, cgroup, serving.generation, found) != 0 {
+        return found.count != 0;
+    }
+    search::<false>(skb, packet, serving, found);
     counters.misses += 1;
-    counters.cache_full += refused as u64;
+    counters.cache_full += remember(packet, cgroup, found);
     found.count != 0
+}
+
+// The keys live in functions of their own: the verifier adds up the stacks of a chain of calls.
+
+#[inline(always)]
+fn key4(packet: &Packet, cgroup: u32) -> FlowKey4 {
+    FlowKey4 {
+        local: packet.ends.local[0],
+        remote: packet.ends.remote[0],
+        local_port: packet.ends.local_port,
+        remote_port: packet.ends.remote_port,
+        protocol: packet.ends.protocol,
+        hook: packet.hook,
+        fragment: packet.fragment,
+        tagged: packet.tagged,
+        ifindex: packet.ifindex,
+        cgroup,
+    }
+}
+
+#[inline(always)]
+fn key6(packet: &Packet, cgroup: u32) -> FlowKey6 {
+    FlowKey6 {
+        local: packet.ends.local,
+        remote: packet.ends.remote,
+        local_port: packet.ends.local_port,
+        remote_port: packet.ends.remote_port,
+        protocol: packet.ends.protocol,
+        hook: packet.hook,
+        fragment: packet.fragment,
+        tagged: packet.tagged,
+        ifindex: packet.ifindex,
+        cgroup,
+    }
+}
+
+/// Not 0 if the flow is in the cache.
+#[inline(never)]
+fn cached(packet: &Packet, cgroup: u32, generation: u32, found: &mut FlowEntry) -> u64 {
+    let entry = if packet.family == 4 {
+        // SAFETY: entries are replaced whole.
+        unsafe { FLOWS4.get(&key4(packet, cgroup)) }
+    } else {
+        // SAFETY: as above.
+        unsafe { FLOWS6.get(&key6(packet, cgroup)) }
+    };
+    match entry {
+        Some(entry) if entry.generation == generation => {
+            *found = *entry;
+            1
+        }
+        _ => 0,
+    }
+}
+
+/// Puts the flow into the cache; 1 if the kernel refused.
+#[inline(never)]
+fn remember(packet: &Packet, cgroup: u32, found: &FlowEntry) -> u64 {
+    let refused = if packet.family == 4 {
+        FLOWS4.insert(&key4(packet, cgroup), found, 0).is_err()
+    } else {
+        FLOWS6.insert(&key6(packet, cgroup), found, 0).is_err()
+    };
+    refused as u64
 }
 
 /// Tuple-space search: one hash lookup per mask of this hook, whatever the number of rules.
@@ -144,46 +165,99 @@ pub fn search<const CALL: bool>(
     found.generation = serving.generation;
     found.count = 0;
     found.matches = Matches::NONE;
+    let (candidates, overflow) = candidates::<CALL>(skb, packet, serving);
+    if overflow != 0
+        && let Some(counters) = HOOK_COUNTERS.get_ptr_mut(packet.hook as u32)
+    {
+        // SAFETY: per-CPU memory.
+        unsafe { (*counters).overflow += 1 };
+    }
     let bank = serving.bank & 1;
     let born = if serving.flags & flag::CONNECTIONS != 0 { born(packet) } else { 0 };
-    let masks = serving.control.masks[bank][packet.hook as usize & 3] as usize;
-    for position in 0..MAX_MASKS {
-        if position >= masks {
+    let hash = if serving.flags & flag::FLOWS != 0 {
+        flow_hash(serving.control.flow_seed, &packet.ends)
+    } else {
+        0
+    };
+    for place in 0..MAX_MATCHES {
+        let candidate = candidates.get(place);
+        if candidate == NO_RULE {
             break;
         }
-        let index = (bank * HOOKS + (packet.hook as usize & 3)) * MAX_MASKS + position;
-        let Some(mask) = MASKS.get(index as u32) else { break };
-        if mask.local_port | mask.remote_port != 0 && packet.has_ports == 0 {
+        let Some(rule) = RULES.get(rule_index(bank, candidate)) else { break };
+        if !right_age(rule, packet, born) || !flow_chosen(hash, rule.flows) {
             continue;
         }
-        let key = masked::<CALL>(skb, packet, mask, index as u16);
-        // SAFETY: entries of the serving bank do not change.
-        let Some(candidates) = (unsafe { ENTRIES.get(&key) }) else { continue };
-        for place in 0..MAX_MATCHES {
-            let candidate = candidates.get(place);
-            if candidate == NO_RULE {
-                break;
-            }
-            let Some(rule) = RULES.get(rule_index(bank, candidate)) else { break };
-            if !chosen(rule, packet, born) {
-                continue;
-            }
-            if rule.action == action::PROTECT {
-                found.count = 0;
-                found.matches = Matches::NONE;
-                return;
-            }
-            if found.count as usize >= MAX_MATCHES {
-                if let Some(counters) = HOOK_COUNTERS.get_ptr_mut(packet.hook as u32) {
-                    // SAFETY: per-CPU memory.
-                    unsafe { (*counters).overflow += 1 };
-                }
-                continue;
-            }
-            found.matches.push(candidate);
-            found.count += 1;
+        if rule.action == action::PROTECT {
+            found.count = 0;
+            found.matches = Matches::NONE;
+            return;
         }
+        found.matches.push(candidate);
+        found.count += 1;
     }
+}
+
+/// The rules whose masked keys the packet has, and whether (not 0) there were more than
+/// [`MAX_MATCHES`], so that the first were pushed out.
+#[inline(always)]
+fn candidates<const CALL: bool>(
+    skb: *mut __sk_buff,
+    packet: &Packet,
+    serving: &Serving,
+) -> (Matches, u64) {
+    let hook = packet.hook as usize & 3;
+    let bank = serving.bank & 1;
+    let masks = serving.control.masks[bank][hook] as u32;
+    let mut walk = Walk {
+        skb,
+        packet,
+        first: ((bank * HOOKS + hook) * MAX_MASKS) as u32,
+        overflow: 0,
+        all: Matches::NONE,
+    };
+    // The verifier checks the body of a bpf_loop once, and an unrolled one for every mask.
+    // SAFETY: the callback gets the context that is passed here.
+    unsafe {
+        bpf_loop(masks, one_mask::<CALL> as *mut c_void, (&raw mut walk).cast(), 0);
+    }
+    (walk.all, walk.overflow)
+}
+
+struct Walk<'a> {
+    skb: *mut __sk_buff,
+    packet: &'a Packet,
+    first: u32,
+    overflow: u64,
+    all: Matches,
+}
+
+const CONTINUE: i64 = 0;
+
+/// Looks the packet up through one mask.
+extern "C" fn one_mask<const CALL: bool>(position: u64, context: *mut c_void) -> i64 {
+    // SAFETY: bpf_loop passes what `candidates` gave it.
+    let walk = unsafe { &mut *context.cast::<Walk<'_>>() };
+    let index = walk.first + position as u32;
+    let Some(mask) = MASKS.get(index) else { return CONTINUE };
+    if mask.local_port | mask.remote_port != 0 && walk.packet.has_ports == 0 {
+        return CONTINUE;
+    }
+    let key = masked::<CALL>(walk.skb, walk.packet, mask, index as u16);
+    // SAFETY: entries of the serving bank do not change.
+    let Some(entry) = (unsafe { ENTRIES.get(&key) }) else { return CONTINUE };
+    for place in 0..MAX_MATCHES {
+        let rule = entry.get(place);
+        if rule == NO_RULE {
+            break;
+        }
+        // A flag and not a count: the verifier would follow every value of a count.
+        if walk.all.get(MAX_MATCHES - 1) != NO_RULE {
+            walk.overflow = 1;
+        }
+        walk.all.push(rule);
+    }
+    CONTINUE
 }
 
 #[inline(always)]
@@ -233,16 +307,14 @@ fn ancestor<const CALL: bool>(skb: *mut __sk_buff, level: i32) -> u64 {
     }
 }
 
-/// The parts of a selector that are no fields of the packet.
 #[inline(always)]
-fn chosen(rule: &Rule, packet: &Packet, born: u64) -> bool {
-    let right_age = match rule.connections {
+fn right_age(rule: &Rule, packet: &Packet, born: u64) -> bool {
+    match rule.connections {
         connections::ANY => true,
         _ if packet.ends.protocol != TCP => false,
         connections::NEW => born >= rule.not_before,
         _ => born < rule.not_before,
-    };
-    right_age && flow_chosen(rule.flow_seed, &packet.ends, rule.flows)
+    }
 }
 
 /// When this packet's connection began; 0 if its handshake was never seen.

@@ -1,5 +1,7 @@
 //! Refusing connections when a process asks for them.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_set_retval};
 use chaos_common::Hook;
@@ -10,6 +12,7 @@ use chaos_common::rule::action;
 use crate::act::{Effect, apply};
 use crate::classify::{hook_counters, search, serving};
 use crate::packet::Packet;
+use crate::trace;
 
 const PASS: i32 = 1;
 const REFUSE: i32 = 0;
@@ -27,12 +30,15 @@ pub fn call(context: *mut bpf_sock_addr, family: u8) -> i32 {
         counters.seen += 1;
     }
     let packet = called(context, family);
-    let mut found = FlowEntry::ZERO;
-    search::<true>(core::ptr::null_mut(), &packet, &serving, &mut found);
+    let mut found = MaybeUninit::<FlowEntry>::uninit();
+    // SAFETY: plain data that `search` writes before anything reads it.
+    let found = unsafe { found.assume_init_mut() };
+    search::<true>(core::ptr::null_mut(), &packet, &serving, found);
     if found.count == 0 {
         return PASS;
     }
     let effect = Effect(apply(&packet, &found.matches, &serving));
+    trace::effect(&packet, effect, &serving);
     if effect.action() != action::REJECT {
         return PASS;
     }

@@ -50,6 +50,12 @@ pub static RULE_COUNTERS: PerCpuArray<RuleCounters> =
 pub static HOOK_COUNTERS: PerCpuArray<HookCounters> =
     PerCpuArray::with_max_entries(HOOKS as u32, 0);
 
+/// Words of the longest answer to a rejected packet.
+pub const ANSWER_WORDS: usize = 48;
+
+#[map]
+pub static ANSWER: PerCpuArray<[u16; ANSWER_WORDS]> = PerCpuArray::with_max_entries(1, 0);
+
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 

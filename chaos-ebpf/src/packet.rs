@@ -9,6 +9,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_skb_pull_data};
 use chaos_common::Hook;
 use chaos_common::decide::Endpoints;
+use core::mem::MaybeUninit;
 
 const ETH_P_IP: u16 = 0x0800u16.to_be();
 const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
@@ -104,15 +105,18 @@ impl Packet {
     }
 }
 
+/// Bytes that are made readable in place: two tags, the longest IPv4 header, TCP's.
+const WANTED: u32 = 14 + 8 + 60 + 20;
+
 /// Reads the headers; `None` for whatever must never be touched.
 #[inline(always)]
 pub fn parse(skb: *mut __sk_buff, link: Link, hook: Hook, packet: &mut Packet) -> Option<()> {
     // SAFETY: the kernel hands every program a valid context.
     let meta = unsafe { &*skb };
     let linear = meta.data_end.wrapping_sub(meta.data);
-    let wanted = 14 + 60 + 20;
-    if linear < wanted && linear < meta.len {
-        let want = if meta.len < wanted { meta.len } else { wanted };
+    // Programs on cgroups may not pull; they copy instead of reading in place.
+    if hook as u8 != Hook::CgroupIngress as u8 && linear < WANTED && linear < meta.len {
+        let want = if meta.len < WANTED { meta.len } else { WANTED };
         // SAFETY: the context is valid; a failure leaves the packet as it was.
         unsafe { bpf_skb_pull_data(skb, want) };
     }
@@ -124,23 +128,27 @@ pub fn parse(skb: *mut __sk_buff, link: Link, hook: Hook, packet: &mut Packet) -
         for _ in 0..2 {
             if ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD {
                 tagged = true;
-                ethertype = read::<u16>(skb, network + 2)?;
+                ethertype = read::<u16>(skb, network + 2, hook)?;
                 network += 4;
             }
         }
     }
-    *packet = Packet {
-        ifindex: meta.ifindex,
-        length: meta.len,
-        network: network as u16,
-        hook: hook as u8,
-        tagged: tagged as u8,
-        ..Packet::EMPTY
-    };
+    // Field by field: this target turns larger initialisers into byte loops.
+    packet.ends.local_port = 0;
+    packet.ends.remote_port = 0;
+    packet.ifindex = meta.ifindex;
+    packet.length = meta.len;
+    packet.network = network as u16;
+    packet.hook = hook as u8;
+    packet.tcp_flags = 0;
+    packet.fragment = 0;
+    packet.tagged = tagged as u8;
+    packet.has_ports = 0;
+    packet.is_refusal = 0;
     if ethertype == ETH_P_IP {
-        parse_v4(skb, packet, network)?;
+        parse_v4(skb, packet, network, hook)?;
     } else if ethertype == ETH_P_IPV6 {
-        parse_v6(skb, packet, network)?;
+        parse_v6(skb, packet, network, hook)?;
     } else {
         return None;
     }
@@ -148,8 +156,8 @@ pub fn parse(skb: *mut __sk_buff, link: Link, hook: Hook, packet: &mut Packet) -
 }
 
 #[inline(always)]
-fn parse_v4(skb: *mut __sk_buff, packet: &mut Packet, network: usize) -> Option<()> {
-    let header: [u32; 5] = read(skb, network)?;
+fn parse_v4(skb: *mut __sk_buff, packet: &mut Packet, network: usize, hook: Hook) -> Option<()> {
+    let header: [u32; 5] = read(skb, network, hook)?;
     let [first, second, third, source, destination] = header;
     let version_ihl = first.to_be() >> 24;
     let header_length = (version_ihl & 0xf) as usize * 4;
@@ -168,13 +176,13 @@ fn parse_v4(skb: *mut __sk_buff, packet: &mut Packet, network: usize) -> Option<
 const EXTENSION_HEADERS: usize = 6;
 
 #[inline(always)]
-fn parse_v6(skb: *mut __sk_buff, packet: &mut Packet, network: usize) -> Option<()> {
-    let first: [u32; 2] = read(skb, network)?;
+fn parse_v6(skb: *mut __sk_buff, packet: &mut Packet, network: usize, hook: Hook) -> Option<()> {
+    let first: [u32; 2] = read(skb, network, hook)?;
     if first[0].to_be() >> 28 != 6 {
         return None;
     }
-    let source: [u32; 4] = read(skb, network + 8)?;
-    let destination: [u32; 4] = read(skb, network + 24)?;
+    let source: [u32; 4] = read(skb, network + 8, hook)?;
+    let destination: [u32; 4] = read(skb, network + 24, hook)?;
     packet.family = 6;
     set_addresses(packet, source, destination);
     let mut next = (first[1].to_be() >> 8) as u8;
@@ -282,9 +290,20 @@ fn parse_transport(skb: *mut __sk_buff, packet: &mut Packet, offset: usize) -> O
     Some(())
 }
 
-/// Reads header fields in place: fast, but only what lies in the packet's linear part.
+/// Reads header fields in place where that is allowed, which is fast.
 #[inline(always)]
-fn read<T: Copy>(skb: *mut __sk_buff, offset: usize) -> Option<T> {
+fn read<T: Copy>(skb: *mut __sk_buff, offset: usize, hook: Hook) -> Option<T> {
+    if hook as u8 == Hook::CgroupIngress as u8 {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the destination has the size that is asked for; the helper checks the packet's
+        // bounds.
+        let result = unsafe {
+            let size = size_of::<T>() as u32;
+            bpf_skb_load_bytes(skb.cast(), offset as u32, value.as_mut_ptr().cast(), size)
+        };
+        // SAFETY: the helper has written all of it, and T is plain data.
+        return (result == 0).then(|| unsafe { value.assume_init() });
+    }
     // SAFETY: the kernel hands every program a valid context.
     let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
     if data + offset + size_of::<T>() > end {

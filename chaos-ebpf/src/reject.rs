@@ -14,6 +14,7 @@ use chaos_common::Hook;
 use chaos_common::rule::reject;
 
 use crate::act::TC_NEXT;
+use crate::maps::ANSWER;
 use crate::packet::{ICMPV6, Link, Packet, TCP, load};
 
 const ICMP: u8 = 1;
@@ -113,6 +114,15 @@ fn reset_numbers(skb: *mut __sk_buff, packet: &Packet, ip_length: u16) -> Option
     Some(([0, 0, 0, 0, n0, n1, n2, n3], RST | ACK))
 }
 
+/// The first `N` words of this CPU's buffer: an answer does not fit the stack beside everything
+/// else, and programs on tc hooks do not nest.
+#[inline(always)]
+fn buffer<const N: usize>() -> Option<&'static mut [u16; N]> {
+    const { assert!(N <= crate::maps::ANSWER_WORDS) };
+    // SAFETY: per-CPU memory with room for N words.
+    ANSWER.get_ptr_mut(0).map(|words| unsafe { &mut *words.cast() })
+}
+
 /// Source and destination of the answer, in the packet's own words.
 #[inline(always)]
 fn reversed(packet: &Packet) -> ([u32; 4], [u32; 4]) {
@@ -162,20 +172,21 @@ fn header_v4<const N: usize>(words: &mut [u16; N], packet: &Packet, protocol: u8
     let (source, destination) = reversed(packet);
     let [s0, s1] = halves(source[0]);
     let [d0, d1] = halves(destination[0]);
-    let ip = [
-        0x4500u16.to_be(),
-        (N as u16 * 2).to_be(),
-        0,
-        0x4000u16.to_be(),
-        (TTL << 8 | protocol as u16).to_be(),
-        0,
-        s0,
-        s1,
-        d0,
-        d1,
-    ];
-    words[..10].copy_from_slice(&ip);
-    words[5] = checksum(sum(&ip, 0, 0));
+    words[0] = 0x4500u16.to_be();
+    words[1] = (N as u16 * 2).to_be();
+    words[2] = 0;
+    words[3] = 0x4000u16.to_be();
+    words[4] = (TTL << 8 | protocol as u16).to_be();
+    words[5] = 0;
+    words[6] = s0;
+    words[7] = s1;
+    words[8] = d0;
+    words[9] = d1;
+    let mut total = 0;
+    for i in 0..10 {
+        total += words[i] as u32;
+    }
+    words[5] = checksum(total);
 }
 
 #[inline(always)]
@@ -222,13 +233,13 @@ fn reset_v4(skb: *mut __sk_buff, packet: &Packet, network: u32) -> Option<()> {
     let mut length = [0u8; 2];
     load(skb, packet.network as usize + 2, &mut length)?;
     let (numbers, flags) = reset_numbers(skb, packet, u16::from_be_bytes(length))?;
-    let mut words = [0u16; 20];
-    header_v4(&mut words, packet, TCP);
-    put_reset(&mut words, 10, packet, numbers, flags);
+    let words = buffer::<20>()?;
+    header_v4(words, packet, TCP);
+    put_reset(words, 10, packet, numbers, flags);
     // The addresses (words 6 to 9) are part of the pseudo header.
     let pseudo = u32::from((TCP as u16).to_be()) + u32::from(20u16.to_be());
-    words[18] = checksum(sum(&words, 6, pseudo));
-    rewrite(skb, network, &words)
+    words[18] = checksum(sum(words, 6, pseudo));
+    rewrite(skb, network, words)
 }
 
 #[inline(always)]
@@ -237,12 +248,12 @@ fn reset_v6(skb: *mut __sk_buff, packet: &Packet, network: u32) -> Option<()> {
     load(skb, packet.network as usize + 4, &mut length)?;
     let ip_length = u16::from_be_bytes(length).saturating_add(40);
     let (numbers, flags) = reset_numbers(skb, packet, ip_length)?;
-    let mut words = [0u16; 30];
-    header_v6(&mut words, packet, TCP);
-    put_reset(&mut words, 20, packet, numbers, flags);
+    let words = buffer::<30>()?;
+    header_v6(words, packet, TCP);
+    put_reset(words, 20, packet, numbers, flags);
     let pseudo = u32::from((TCP as u16).to_be()) + u32::from(20u16.to_be());
-    words[28] = checksum(sum(&words, 4, pseudo));
-    rewrite(skb, network, &words)
+    words[28] = checksum(sum(words, 4, pseudo));
+    rewrite(skb, network, words)
 }
 
 /// Quotes the IP header and eight bytes, as RFC 792 asks.
@@ -257,12 +268,15 @@ fn unreachable_v4(skb: *mut __sk_buff, packet: &Packet, network: u32, kind: u8) 
         reject::ADMIN_PROHIBITED => 13,
         _ => 3,
     };
-    let mut words = [0u16; 28];
-    header_v4(&mut words, packet, ICMP);
+    let words = buffer::<28>()?;
+    header_v4(words, packet, ICMP);
     words[10] = (3u16 << 8 | code).to_be();
-    load_words(skb, network, &mut words, 14)?;
-    words[11] = checksum(sum(&words, 10, 0));
-    rewrite(skb, network, &words)
+    words[11] = 0;
+    words[12] = 0;
+    words[13] = 0;
+    load_words(skb, network, words, 14)?;
+    words[11] = checksum(sum(words, 10, 0));
+    rewrite(skb, network, words)
 }
 
 /// Quotes the IPv6 header and eight bytes: less than RFC 4443 allows, enough to find the socket.
@@ -277,13 +291,16 @@ fn unreachable_v6(skb: *mut __sk_buff, packet: &Packet, network: u32, kind: u8) 
         reject::ADMIN_PROHIBITED => 1,
         _ => 4,
     };
-    let mut words = [0u16; 48];
-    header_v6(&mut words, packet, ICMPV6);
+    let words = buffer::<48>()?;
+    header_v6(words, packet, ICMPV6);
     words[20] = (1u16 << 8 | code).to_be();
-    load_words(skb, network, &mut words, 24)?;
+    words[21] = 0;
+    words[22] = 0;
+    words[23] = 0;
+    load_words(skb, network, words, 24)?;
     let pseudo = u32::from((ICMPV6 as u16).to_be()) + u32::from(56u16.to_be());
-    words[21] = checksum(sum(&words, 4, pseudo));
-    rewrite(skb, network, &words)
+    words[21] = checksum(sum(words, 4, pseudo));
+    rewrite(skb, network, words)
 }
 
 /// Copies the packet from `network` on into the words from `at` to the end.

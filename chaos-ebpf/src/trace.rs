@@ -1,12 +1,14 @@
 //! Log lines through aya-log, for `--trace-packets`.
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use aya_log_ebpf::info;
-use chaos_common::rule::Rule;
 use core::ffi::c_void;
 
+use crate::act::Effect;
+use crate::classify::Serving;
 use crate::packet::Packet;
 
 /// Lines written in the current second.
@@ -29,9 +31,20 @@ impl EbpfContext for NoContext {
     }
 }
 
+/// Says what happened to a packet, if that is asked for.
+#[inline(always)]
+pub fn effect(packet: &Packet, effect: Effect, serving: &Serving) {
+    let rate = serving.control.trace_rate;
+    if rate != 0 && effect.action() != 0 {
+        line(packet, effect.slot(), effect.action() as u32, rate);
+    }
+}
+
 /// Writes one line unless this CPU has written `rate` in this second.
 #[inline(never)]
-pub fn line(packet: &Packet, rule: &Rule, now: u64, rate: u32) {
+fn line(packet: &Packet, slot: u32, action: u32, rate: u32) {
+    // SAFETY: takes no argument.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
     let Some(budget) = BUDGET.get_ptr_mut(0) else { return };
     // SAFETY: per-CPU memory.
     let budget = unsafe { &mut *budget };
@@ -48,8 +61,8 @@ pub fn line(packet: &Packet, rule: &Rule, now: u64, rate: u32) {
         info!(
             &NoContext,
             "rule {} action {} hook {} dev {} proto {} {:i} port {} to {:i} port {} length {}",
-            rule.slot,
-            rule.action,
+            slot,
+            action,
             packet.hook,
             packet.ifindex,
             packet.ends.protocol,
@@ -63,8 +76,8 @@ pub fn line(packet: &Packet, rule: &Rule, now: u64, rate: u32) {
         info!(
             &NoContext,
             "rule {} action {} hook {} dev {} proto {} {:i} port {} to {:i} port {} length {}",
-            rule.slot,
-            rule.action,
+            slot,
+            action,
             packet.hook,
             packet.ifindex,
             packet.ends.protocol,

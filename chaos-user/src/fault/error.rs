@@ -27,7 +27,9 @@ pub enum FaultError {
         known: Vec<String>,
     },
     /// A device that is down carries nothing.
-    #[error("the device `{name}` is down, so nothing would be hit; set it up first, or choose another")]
+    #[error(
+        "the device `{name}` is down, so nothing would be hit; set it up first, or choose another"
+    )]
     DeviceDown {
         /// What was named.
         name: String,

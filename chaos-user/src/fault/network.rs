@@ -61,8 +61,7 @@ impl Session {
         let now = boot_time();
         let longest = faults.iter().map(|fault| fault.lasts.ns()).max().unwrap_or(0);
         active.deadline = now.saturating_add(longest);
-        active.keeper =
-            Some(Keeper::start(active.scopes.iter().map(Scope::lease).collect())?);
+        active.keeper = Some(Keeper::start(active.scopes.iter().map(Scope::lease).collect())?);
         for (scope, fault) in active.scopes.iter_mut().zip(faults) {
             scope.arm(now, now.saturating_add(fault.lasts.ns()))?;
         }

@@ -59,7 +59,8 @@ pub fn heal_runs(only: &[String], leave_live: bool) -> Result<HealReport, FaultE
                 }
                 match remove_filters(&netns, *ifindex, &claimed) {
                     Ok(removed) => {
-                        undone.extend(removed.into_iter().map(|name| format!("{name} on {device}")));
+                        undone
+                            .extend(removed.into_iter().map(|name| format!("{name} on {device}")));
                     }
                     Err(error) => failures.push(format!("run `{}`, {device}: {error}", run.name)),
                 }
@@ -132,19 +133,14 @@ impl Claims {
     }
 }
 
-fn remove_filters(
-    netns: &NetNs,
-    ifindex: u32,
-    claims: &Claims,
-) -> Result<Vec<String>, FaultError> {
+fn remove_filters(netns: &NetNs, ifindex: u32, claims: &Claims) -> Result<Vec<String>, FaultError> {
     let inode = netns.inode();
     netns.block_on(|| async move {
         let netlink = Netlink::open()?;
         let mut removed = Vec::new();
         for direction in ["ingress", "egress"] {
             for filter in netlink.bpf_filters(ifindex, direction).await? {
-                let id =
-                    (inode, ifindex, direction.into(), filter.priority(), filter.handle());
+                let id = (inode, ifindex, direction.into(), filter.priority(), filter.handle());
                 if filter.name.starts_with(PROGRAM_PREFIX) && !claims.filters.contains(&id) {
                     netlink.delete_filter(&filter).await?;
                     removed.push(filter.name.clone());
@@ -167,9 +163,8 @@ pub fn live_counters(fault: &ActiveFault) -> Result<Vec<RuleEvidence>, FaultErro
         .iter()
         .map(|rule| {
             let own = counters.rule(rule.slot)?;
-            let looked_at = Hook::ALL.iter().filter(|hook| {
-                rule.hooks.contains(&(hook.index() as u32))
-            });
+            let looked_at =
+                Hook::ALL.iter().filter(|hook| rule.hooks.contains(&(hook.index() as u32)));
             Ok(RuleEvidence {
                 rule: rule.name.clone(),
                 seen: looked_at.map(|&hook| hooks.hook(hook).seen).sum(),

@@ -76,9 +76,8 @@ impl Scope {
         check_cgroups(fault)?;
         let mut object = Object::load(Sizes::of(&tables))?;
         object.set_trace_rate(fault.trace_rate);
-        let log = (fault.trace_rate > 0)
-            .then(|| Trace::take(&mut object, trace.clone()))
-            .transpose()?;
+        let log =
+            (fault.trace_rate > 0).then(|| Trace::take(&mut object, trace.clone())).transpose()?;
         let events = EventStream::take(&mut object)?;
         let mut scope = Self {
             fault: fault.clone(),
@@ -99,8 +98,7 @@ impl Scope {
 
     /// Brings the rules into force.
     pub(super) fn arm(&mut self, not_before: u64, not_after: u64) -> Result<(), FaultError> {
-        let request =
-            request(&self.fault, &self.devices, self.skip_tagged, not_before, not_after);
+        let request = request(&self.fault, &self.devices, self.skip_tagged, not_before, not_after);
         let tables = compile(&request)?.tables;
         let filled = self.object.fill(&tables)?;
         self.object.flip(filled, self.netns_cookie);
@@ -126,8 +124,7 @@ impl Scope {
                     })?;
                 }
                 let object = &mut self.object;
-                let attached =
-                    netns.run(|| object.attach_tc(&device, program, mechanism))??;
+                let attached = netns.run(|| object.attach_tc(&device, program, mechanism))??;
                 self.attached.push(attached);
             }
         }
@@ -372,4 +369,3 @@ fn topmost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     }
     kept
 }
-

@@ -12,7 +12,9 @@ use crate::plan::CgroupRef;
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// No v2 hierarchy.
-    #[error("no cgroup v2 hierarchy is mounted on this host, so nothing can be chosen by cgroup, unit or process; mount one (`cgroup2` in /proc/filesystems) or choose by address and port")]
+    #[error(
+        "no cgroup v2 hierarchy is mounted on this host, so nothing can be chosen by cgroup, unit or process; mount one (`cgroup2` in /proc/filesystems) or choose by address and port"
+    )]
     NotMounted,
     /// No such folder.
     #[error("there is no cgroup `{given}` below {}{}", root.display(), did_you_mean(.nearest))]
@@ -33,7 +35,9 @@ pub enum CgroupError {
         nearest: Option<String>,
     },
     /// The root would be everything.
-    #[error("`{given}` is the root cgroup, which holds every process of the host; leave the cgroup out to choose all traffic")]
+    #[error(
+        "`{given}` is the root cgroup, which holds every process of the host; leave the cgroup out to choose all traffic"
+    )]
     Root {
         /// What was given.
         given: String,
@@ -111,15 +115,16 @@ impl Cgroups {
     /// By path: absolute as in the file system, or as /proc/PID/cgroup prints it.
     pub fn by_path(&self, given: &str) -> Result<CgroupRef, CgroupError> {
         let path = Path::new(given);
-        let inside = path.strip_prefix(&self.root).unwrap_or_else(|_| {
-            path.strip_prefix("/").unwrap_or(path)
-        });
-        let escapes = inside.components().any(|part| !matches!(part, std::path::Component::Normal(_)));
+        let inside = path
+            .strip_prefix(&self.root)
+            .unwrap_or_else(|_| path.strip_prefix("/").unwrap_or(path));
+        let escapes =
+            inside.components().any(|part| !matches!(part, std::path::Component::Normal(_)));
         let full = self.root.join(inside);
         if escapes || !full.is_dir() {
             let names = self.all();
-            let nearest =
-                nearest(given.trim_start_matches('/'), names.iter().map(String::as_str)).map(Into::into);
+            let nearest = nearest(given.trim_start_matches('/'), names.iter().map(String::as_str))
+                .map(Into::into);
             return Err(CgroupError::Missing {
                 given: given.into(),
                 root: self.root.clone(),

@@ -33,9 +33,7 @@ fn address(text: &str) -> Option<IpAddr> {
 /// environment, so the parents' are read too.
 pub fn operator_sessions() -> Vec<SshSession> {
     let mut sessions = BTreeSet::new();
-    sessions.extend(
-        std::env::var("SSH_CONNECTION").ok().as_deref().and_then(SshSession::parse),
-    );
+    sessions.extend(std::env::var("SSH_CONNECTION").ok().as_deref().and_then(SshSession::parse));
     let mut pid = std::process::id();
     while let Some(parent) = parent_of(pid).filter(|&parent| parent > 1) {
         let environment = std::fs::read(format!("/proc/{parent}/environ")).unwrap_or_default();
@@ -66,7 +64,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_connection() {
-        for text in ["", "192.0.2.7", "192.0.2.7 x 192.0.2.8 22", "host 1 host 2", "192.0.2.7 99999 192.0.2.8 22"] {
+        for text in [
+            "",
+            "192.0.2.7",
+            "192.0.2.7 x 192.0.2.8 22",
+            "host 1 host 2",
+            "192.0.2.7 99999 192.0.2.8 22",
+        ] {
             assert_eq!(SshSession::parse(text), None, "{text:?}");
         }
     }

@@ -29,6 +29,8 @@ pub struct Tables {
     pub flags: u32,
     /// Counter slots that the rules use, counted from 0.
     pub slots: u32,
+    /// Seeds the choice of flows.
+    pub flow_seed: u64,
 }
 
 /// Tables, and where each rule's packets are counted.
@@ -64,19 +66,25 @@ pub enum CompileError {
     #[error(transparent)]
     Rule(#[from] RuleError),
     /// Too many values multiplied.
-    #[error("rule `{rule}` expands to more than {MAX_KEYS} keys (addresses × ports × devices); split the ports at powers of two, or use fewer prefixes")]
+    #[error(
+        "rule `{rule}` expands to more than {MAX_KEYS} keys (addresses × ports × devices); split the ports at powers of two, or use fewer prefixes"
+    )]
     TooManyKeys {
         /// The rule at which the limit was passed.
         rule: String,
     },
     /// Too many distinct shapes.
-    #[error("the rules look at packets in more than {MAX_MASKS} different ways (rule `{rule}` is the first too many); use fewer distinct prefix lengths and port ranges")]
+    #[error(
+        "the rules look at packets in more than {MAX_MASKS} different ways (rule `{rule}` is the first too many); use fewer distinct prefix lengths and port ranges"
+    )]
     TooManyMasks {
         /// The rule at which the limit was passed.
         rule: String,
     },
     /// Too many equal selectors.
-    #[error("more than {MAX_MATCHES} rules choose the very same packets (rule `{rule}` is the first too many); merge some")]
+    #[error(
+        "more than {MAX_MATCHES} rules choose the very same packets (rule `{rule}` is the first too many); merge some"
+    )]
     TooManyMatches {
         /// The rule at which the limit was passed.
         rule: String,
@@ -135,6 +143,7 @@ pub fn compile(request: &Request<'_>) -> Result<Compiled, CompileError> {
     let mut tables = builder.tables;
     tables.slots = given as u32;
     tables.flags = flags(request);
+    tables.flow_seed = request.seed;
     Ok(Compiled { tables, hooks: all_hooks })
 }
 
@@ -172,7 +181,6 @@ fn encode(index: usize, rule: &Rule, request: &Request<'_>) -> wire::Rule {
         not_before: request.not_before,
         not_after: request.not_after,
         seed: decide::mix(request.seed, index as u64),
-        flow_seed: request.seed,
         flows: flows.map_or(decide::ALL, fraction),
         slot: index as u32,
         connections: match age {
@@ -209,6 +217,9 @@ fn flags(request: &Request<'_>) -> u32 {
     }
     if any(|selector| selector.cgroup.is_some()) {
         flags |= flag::CGROUP;
+    }
+    if any(|selector| selector.flows.is_some()) {
+        flags |= flag::FLOWS;
     }
     if request.skip_tagged {
         flags |= flag::SKIP_TAGGED;

@@ -185,7 +185,9 @@ pub enum RuleError {
         rule: String,
     },
     /// Two families in one selector.
-    #[error("rule `{rule}`: local {local} and remote {remote} are of different IP versions, so no packet has both")]
+    #[error(
+        "rule `{rule}`: local {local} and remote {remote} are of different IP versions, so no packet has both"
+    )]
     MixedFamilies {
         /// Its name.
         rule: String,
@@ -195,7 +197,9 @@ pub enum RuleError {
         remote: String,
     },
     /// Ports of a protocol without ports.
-    #[error("rule `{rule}`: {protocol} has no ports; drop the ports, or choose tcp, udp, sctp or dccp")]
+    #[error(
+        "rule `{rule}`: {protocol} has no ports; drop the ports, or choose tcp, udp, sctp or dccp"
+    )]
     NoPorts {
         /// Its name.
         rule: String,
@@ -235,7 +239,8 @@ impl Rule {
             }
         }
         if let (Some(local), Some(remote)) = (selector.local.first(), selector.remote.first()) {
-            let pairs = selector.local.iter().flat_map(|l| selector.remote.iter().map(move |r| (l, r)));
+            let pairs =
+                selector.local.iter().flat_map(|l| selector.remote.iter().map(move |r| (l, r)));
             if !pairs.into_iter().any(|(l, r)| l.is_ipv4() == r.is_ipv4()) {
                 return Err(RuleError::MixedFamilies {
                     rule: rule(),
@@ -268,10 +273,9 @@ impl Loss {
             Self::Random(chance) => (loss::RANDOM, [fraction(chance), 0, 0, 0]),
             Self::Exact(share) => (loss::EXACT, [u64::from(share.ppb()), 0, 0, 0]),
             Self::EveryNth(n) => (loss::EVERY_NTH, [u64::from(n), 0, 0, 0]),
-            Self::GilbertElliott { p, r, loss_in_bad, loss_in_good } => (
-                loss::GILBERT_ELLIOTT,
-                [p, r, loss_in_bad, loss_in_good].map(fraction),
-            ),
+            Self::GilbertElliott { p, r, loss_in_bad, loss_in_good } => {
+                (loss::GILBERT_ELLIOTT, [p, r, loss_in_bad, loss_in_good].map(fraction))
+            }
         }
     }
 }

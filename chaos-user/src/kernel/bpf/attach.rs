@@ -126,7 +126,7 @@ impl fmt::Display for HookPoint {
 }
 
 enum Link {
-    Tc(#[expect(dead_code, reason = "dropping it detaches")] SchedClassifierLink),
+    Tc(SchedClassifierLink),
     Skb(aya::programs::cgroup_skb::CgroupSkbLinkId),
     SockAddr(&'static str, CgroupSockAddrLinkId),
 }
@@ -267,6 +267,23 @@ impl Object {
         let program: &mut CgroupSkb = self.program(name)?;
         program.load_once(name)?;
         Ok(program)
+    }
+
+    /// The names of all programs in the object.
+    pub fn program_names(&mut self) -> Vec<String> {
+        self.ebpf().programs().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Loads a program without attaching it, which is how `chaos doctor` asks what this kernel's
+    /// verifier accepts.
+    pub fn load_program(&mut self, name: &str) -> Result<(), BpfError> {
+        let refused = |source| BpfError::Refused { program: name.into(), source: Box::new(source) };
+        match self.ebpf().program_mut(name) {
+            Some(Program::SchedClassifier(program)) => program.load().map_err(refused),
+            Some(Program::CgroupSkb(program)) => program.load().map_err(refused),
+            Some(Program::CgroupSockAddr(program)) => program.load().map_err(refused),
+            _ => Err(BpfError::Foreign { kind: "program", name: "of a known type" }),
+        }
     }
 
     fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, BpfError>

@@ -31,6 +31,15 @@ pub enum BpfError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// The verifier refused a program that was only tried.
+    #[error("load the eBPF program `{program}`: {}", chain(.source))]
+    Refused {
+        /// Its name.
+        program: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
     /// A program could not be attached.
     #[error("attach `{program}` to {place}: {}", chain(.source))]
     Attach {

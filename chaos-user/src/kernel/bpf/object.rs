@@ -127,17 +127,19 @@ impl Object {
             bank,
             masks: tables.masks.each_ref().map(|masks| masks.len() as u8),
             flags: tables.flags,
+            flow_seed: tables.flow_seed,
         })
     }
 
     /// Makes a filled bank the serving one: packets from now on meet its rules and no others.
     pub fn flip(&mut self, filled: Filled, netns_cookie: u64) {
-        let Filled { bank, masks, flags } = filled;
+        let Filled { bank, masks, flags, flow_seed } = filled;
         let mut control = self.control.first();
         control.masks[bank] = masks;
         control.flags[bank] = flags;
         // The serving bank's own fields do not change, and `state` is published last.
         self.control.publish(offset_of!(Control, netns_cookie), netns_cookie);
+        self.control.publish(offset_of!(Control, flow_seed), flow_seed);
         self.control.publish(offset_of!(Control, masks), word(&control.masks));
         self.control.publish(
             offset_of!(Control, flags),
@@ -219,6 +221,7 @@ pub struct Filled {
     bank: usize,
     masks: [u8; HOOKS],
     flags: u32,
+    flow_seed: u64,
 }
 
 fn store<T: aya::Pod>(

@@ -46,11 +46,7 @@ impl Netlink {
         Ok(messages.into_iter().filter_map(bpf_filter).collect())
     }
 
-    async fn filters(
-        &self,
-        ifindex: u32,
-        direction: &str,
-    ) -> Result<Vec<TcMessage>, NetlinkError> {
+    async fn filters(&self, ifindex: u32, direction: &str) -> Result<Vec<TcMessage>, NetlinkError> {
         let get = self.handle.traffic_filter(ifindex.cast_signed()).get();
         let get = if direction == "egress" { get.egress() } else { get.ingress() };
         let object = format!("filters at {direction} of device {ifindex}");
@@ -70,17 +66,13 @@ impl Netlink {
 
     /// Deletes one filter, as `tc filter del` does.
     pub async fn delete_filter(&self, filter: &BpfFilter) -> Result<(), NetlinkError> {
-        let message = TcMessage::from_parts(
-            filter.header.clone(),
-            vec![TcAttribute::Kind("bpf".into())],
-        );
-        let mut request =
-            NetlinkMessage::from(RouteNetlinkMessage::DelTrafficFilter(message));
+        let message =
+            TcMessage::from_parts(filter.header.clone(), vec![TcAttribute::Kind("bpf".into())]);
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelTrafficFilter(message));
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
         let object = format!("filter {} of device {}", filter.name, filter.header.index);
         let mut handle = self.handle.clone();
-        let mut answers =
-            handle.request(request).map_err(refused("delete", object.clone()))?;
+        let mut answers = handle.request(request).map_err(refused("delete", object.clone()))?;
         while let Some(answer) = answers.next().await {
             if let NetlinkPayload::Error(error) = answer.payload
                 && error.code.is_some()
@@ -103,10 +95,7 @@ impl Netlink {
         message.header.parent = TcHandle::CLSACT;
         message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
         message.attributes.push(TcAttribute::Kind("clsact".into()));
-        delete
-            .execute()
-            .await
-            .map_err(refused("delete", format!("clsact of device {ifindex}")))?;
+        delete.execute().await.map_err(refused("delete", format!("clsact of device {ifindex}")))?;
         Ok(true)
     }
 }
