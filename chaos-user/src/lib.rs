@@ -1,3 +1,4 @@
 //! Kernel-level fault injection for Linux.
 
+pub mod experiment;
 pub mod kernel;
