@@ -4,3 +4,5 @@
 //! experiment file.
 
 pub mod units;
+
+pub use units::{Direction, Percent, PortRange, Prefix, Protocol, Rate, Span, UnitError};

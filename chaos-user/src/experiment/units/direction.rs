@@ -12,11 +12,11 @@ const WHAT: &str = "a direction";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Direction {
     /// Packets that leave the host towards the remote side.
-    #[default]
     To,
     /// Packets that arrive from the remote side.
     From,
     /// Both ways.
+    #[default]
     Both,
 }
 

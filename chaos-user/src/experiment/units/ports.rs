@@ -17,9 +17,16 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// From both ends, inclusive; `None` when `first` is 0 or greater than `last`.
-    pub const fn new(first: u16, last: u16) -> Option<Self> {
-        if first == 0 || first > last { None } else { Some(Self { first, last }) }
+    /// From both ends, inclusive; refuses port 0 and a range that ends before it begins.
+    pub fn new(first: u16, last: u16) -> Result<Self, UnitError> {
+        if first == 0 || last == 0 {
+            return Err(zero("0"));
+        }
+        if first > last {
+            let given = format!("{first}-{last}");
+            return Err(UnitError::BackwardRange { given, suggestion: format!("{last}-{first}") });
+        }
+        Ok(Self { first, last })
     }
 
     /// The lowest port.
@@ -50,11 +57,7 @@ impl FromStr for PortRange {
             return Err(UnitError::Negative { what: WHAT, given: text.to_owned() });
         }
         let (first, last) = trimmed.split_once('-').unwrap_or((trimmed, trimmed));
-        let (first, last) = (port(text, first)?, port(text, last)?);
-        Self::new(first, last).ok_or_else(|| UnitError::BackwardRange {
-            given: text.to_owned(),
-            suggestion: format!("{last}-{first}"),
-        })
+        Self::new(port(text, first)?, port(text, last)?)
     }
 }
 
@@ -69,13 +72,17 @@ fn port(given: &str, text: &str) -> Result<u16, UnitError> {
         });
     }
     match digits.parse::<u16>() {
-        Ok(0) => Err(UnitError::Zero {
-            what: WHAT,
-            given: given.to_owned(),
-            why: "no packet of a service carries port 0; leave the option out to match every port",
-        }),
+        Ok(0) => Err(zero(given)),
         Ok(port) => Ok(port),
         Err(_) => Err(UnitError::TooLarge { what: WHAT, given: given.to_owned(), most: "65535" }),
+    }
+}
+
+fn zero(given: &str) -> UnitError {
+    UnitError::Zero {
+        what: WHAT,
+        given: given.to_owned(),
+        why: "no packet of a service carries port 0; leave the option out to match every port",
     }
 }
 

@@ -16,10 +16,30 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The network that holds `address`: bits behind `len` are cleared. `None` when `len` is
-    /// longer than the family's addresses.
-    pub fn network(address: IpAddr, len: u8) -> Option<Self> {
-        (len <= width(address)).then(|| Self { address: masked(address, len), len })
+    /// A network; refuses a length longer than the family's addresses and bits set behind it.
+    pub fn new(address: IpAddr, len: u8) -> Result<Self, UnitError> {
+        let most = width(address);
+        if len > most {
+            return Err(UnitError::PrefixLength { given: format!("{address}/{len}"), most });
+        }
+        let network = masked(address, len);
+        if network != address {
+            let given = format!("{address}/{len}");
+            return Err(UnitError::HostBits { given, network, host: address, len });
+        }
+        Ok(Self { address, len })
+    }
+
+    /// The network that holds `address`: bits behind `len` are cleared. A length longer than the
+    /// family's addresses gives the one address.
+    pub fn network(address: IpAddr, len: u8) -> Self {
+        let len = len.min(width(address));
+        Self { address: masked(address, len), len }
+    }
+
+    /// One address.
+    pub const fn host(address: IpAddr) -> Self {
+        Self { address, len: width(address) }
     }
 
     /// The network's first address.
@@ -28,7 +48,7 @@ impl Prefix {
     }
 
     /// Number of leading bits that count: 0 ..= 32 for IPv4, 0 ..= 128 for IPv6.
-    pub const fn prefix_len(self) -> u8 {
+    pub const fn length(self) -> u8 {
         self.len
     }
 
@@ -50,7 +70,7 @@ impl Prefix {
 
 impl From<IpAddr> for Prefix {
     fn from(address: IpAddr) -> Self {
-        Self { address, len: width(address) }
+        Self::host(address)
     }
 }
 
@@ -100,12 +120,7 @@ impl FromStr for Prefix {
         let digits = !len_text.is_empty() && len_text.bytes().all(|b| b.is_ascii_digit());
         let len = len_text.parse::<u8>().ok().filter(|len| digits && *len <= most);
         let len = len.ok_or_else(|| UnitError::PrefixLength { given: text.to_owned(), most })?;
-        let network = masked(address, len);
-        if network != address {
-            let given = text.to_owned();
-            return Err(UnitError::HostBits { given, network, host: address, len });
-        }
-        Ok(Self { address, len })
+        Self::new(address, len)
     }
 }
 
@@ -174,7 +189,7 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(address: IpAddr, len in 0..=128_u8) {
             prop_assume!(!matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()));
-            let prefix = Prefix::network(address, len.min(width(address))).unwrap();
+            let prefix = Prefix::network(address, len);
             prop_assert!(prefix.contains(address));
             prop_assert_eq!(prefix.to_string().parse(), Ok(prefix));
         }

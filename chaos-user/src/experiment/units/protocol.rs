@@ -7,12 +7,13 @@ use super::UnitError;
 use super::text::{nearest, serde_as_text};
 
 const WHAT: &str = "a protocol";
-const NAMES: [(&str, Protocol); 5] = [
+const NAMES: [(&str, Protocol); 6] = [
     ("tcp", Protocol::TCP),
     ("udp", Protocol::UDP),
     ("icmp", Protocol::ICMP),
     ("icmpv6", Protocol::ICMPV6),
     ("sctp", Protocol::SCTP),
+    ("dccp", Protocol::DCCP),
 ];
 
 /// An IP protocol, by its number in the header (for IPv6: behind the extension headers).
@@ -28,6 +29,8 @@ impl Protocol {
     pub const ICMP: Self = Self(1);
     /// ICMP for IPv6, 58.
     pub const ICMPV6: Self = Self(58);
+    /// DCCP, 33.
+    pub const DCCP: Self = Self(33);
     /// SCTP, 132.
     pub const SCTP: Self = Self(132);
 
@@ -43,7 +46,7 @@ impl Protocol {
 
     /// Whether its first four bytes are a source and a destination port.
     pub const fn has_ports(self) -> bool {
-        matches!(self, Self::TCP | Self::UDP | Self::SCTP)
+        matches!(self, Self::TCP | Self::UDP | Self::SCTP | Self::DCCP)
     }
 }
 
@@ -76,7 +79,7 @@ impl FromStr for Protocol {
             what: WHAT,
             given: text.to_owned(),
             nearest: meant,
-            valid: "tcp, udp, icmp, icmpv6, sctp and a protocol number from 0 to 255",
+            valid: "tcp, udp, icmp, icmpv6, sctp, dccp and a protocol number from 0 to 255",
         })
     }
 }
@@ -112,9 +115,9 @@ mod tests {
 
     #[test]
     fn explains_what_it_refuses() {
-        insta::assert_snapshot!(refused("tpc"), @"`tpc` is not a protocol; did you mean `tcp`?; valid are tcp, udp, icmp, icmpv6, sctp and a protocol number from 0 to 255");
-        insta::assert_snapshot!(refused("TCP"), @"`TCP` is not a protocol; did you mean `tcp`?; valid are tcp, udp, icmp, icmpv6, sctp and a protocol number from 0 to 255");
-        insta::assert_snapshot!(refused("icmp6"), @"`icmp6` is not a protocol; did you mean `icmpv6`?; valid are tcp, udp, icmp, icmpv6, sctp and a protocol number from 0 to 255");
+        insta::assert_snapshot!(refused("tpc"), @"`tpc` is not a protocol; did you mean `tcp`?; valid are tcp, udp, icmp, icmpv6, sctp, dccp and a protocol number from 0 to 255");
+        insta::assert_snapshot!(refused("TCP"), @"`TCP` is not a protocol; did you mean `tcp`?; valid are tcp, udp, icmp, icmpv6, sctp, dccp and a protocol number from 0 to 255");
+        insta::assert_snapshot!(refused("icmp6"), @"`icmp6` is not a protocol; did you mean `icmpv6`?; valid are tcp, udp, icmp, icmpv6, sctp, dccp and a protocol number from 0 to 255");
         insta::assert_snapshot!(refused("300"), @"`300` is too large for a protocol: the most is 255");
     }
 }

@@ -28,7 +28,7 @@ impl Span {
     pub const ZERO: Self = Self(0);
 
     /// From nanoseconds.
-    pub const fn from_ns(ns: u64) -> Self {
+    pub const fn from_nanos(ns: u64) -> Self {
         Self(ns)
     }
 
@@ -43,7 +43,7 @@ impl Span {
     }
 
     /// Nanoseconds.
-    pub const fn ns(self) -> u64 {
+    pub const fn nanos(self) -> u64 {
         self.0
     }
 
@@ -218,7 +218,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back(ns in any::<u64>(), shift in 0..64_u32) {
-            let span = Span::from_ns(ns >> shift);
+            let span = Span::from_nanos(ns >> shift);
             prop_assert_eq!(span.to_string().parse(), Ok(span));
             let json = serde_json::to_string(&span).unwrap();
             prop_assert_eq!(serde_json::from_str::<Span>(&json).unwrap(), span);
