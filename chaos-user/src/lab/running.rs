@@ -215,10 +215,9 @@ impl Lab {
             for device in &self.plan.nodes[at].devices {
                 let network = &spec.networks()[device.network].name;
                 next(Step::Join { node: &node.name, network })?;
-                let port = format!("port{at}");
                 let switch = &self.switches[device.network];
-                let link = net::join(&self.nodes[at].own, device, switch, &port)?;
-                ports[device.network].push(port);
+                let link = net::join(&self.nodes[at].own, at, device, switch)?;
+                ports[device.network].push(net::port_name(at));
                 self.nodes[at].devices.push(LabDevice {
                     name: link.name,
                     index: link.index,
