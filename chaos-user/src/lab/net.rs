@@ -191,3 +191,19 @@ pub(super) fn routes(node: &OwnNetNs, plan: &NodePlan) -> Result<(), LabError> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_done_in_the_namespace_of_the_host() {
+        let host = NetNs::of_this_process().unwrap();
+        let id = host.id();
+        let own = OwnNetNs { netns: host, place: "host".into() };
+        let links = own.netlink(async |netlink| netlink.links().await);
+        assert!(matches!(links, Err(LabError::HostNamespace { id: refused }) if refused == id));
+        let settings = own.sysctls(&[("ipv4/no_such_setting", "1")]);
+        assert!(matches!(settings, Err(LabError::HostNamespace { .. })));
+    }
+}

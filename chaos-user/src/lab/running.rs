@@ -49,8 +49,8 @@ impl LabOptions {
     }
 }
 
-/// Told before each step; breaking calls the rest off.
-pub type Watch<'a> = &'a mut dyn FnMut(&Step<'_>) -> ControlFlow<()>;
+/// Told before each step, and again and again while one waits; breaking calls the rest off.
+pub type Watch<'a> = &'a mut (dyn FnMut(&Step<'_>) -> ControlFlow<()> + Send);
 
 /// A lab that is up. Dropping it takes it down: last made, first gone.
 #[derive(Debug)]
@@ -244,8 +244,9 @@ impl Lab {
                 next(Step::Start { node: &node.name, process: &process.name })?;
                 let program = programs.next().unwrap_or_default();
                 self.start(at, process, program)?;
-                next(Step::Ready { node: &node.name, process: &process.name })?;
-                self.wait_ready(at, &process.name, &process.ready)?;
+                let step = Step::Ready { node: &node.name, process: &process.name };
+                next(step)?;
+                self.wait_ready(at, &process.name, &process.ready, || next(step).is_err())?;
             }
         }
         Ok(())
@@ -293,19 +294,29 @@ impl Lab {
         self.nodes[at].process(process)?;
         let specs = &self.spec.nodes()[at].processes;
         match specs.iter().find(|spec| spec.name == process) {
-            Some(spec) => self.wait_ready(at, process, &spec.ready),
+            Some(spec) => self.wait_ready(at, process, &spec.ready, || false),
             None => Ok(()),
         }
     }
 
-    fn wait_ready(&self, at: usize, name: &str, ready: &Ready) -> Result<(), LabError> {
+    fn wait_ready(
+        &self,
+        at: usize,
+        name: &str,
+        ready: &Ready,
+        cancelled: impl FnMut() -> bool + Send,
+    ) -> Result<(), LabError> {
         let node = &self.nodes[at];
         let process = node.process(name)?;
         let resolve = |host: &str| self.resolve_at(at, host);
         let names = || (node.name.clone(), name.to_owned());
         let log = || last_lines(&process.command().log);
-        match ready::wait(node.netns(), ready, resolve, || !process.alive())? {
+        match ready::wait(node.netns(), ready, resolve, || !process.alive(), cancelled)? {
             Waited::Ready => Ok(()),
+            Waited::Cancelled => {
+                let step = Step::Ready { node: &node.name, process: name };
+                Err(LabError::Cancelled { step: step.to_string() })
+            }
             Waited::Ended => match process.last_exit() {
                 // It ended by itself, as it may if nobody said how to tell that it is ready.
                 Some(exit) if *ready == Ready::Started && exit.success() => Ok(()),
