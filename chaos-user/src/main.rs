@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use chaos::cli::lab::LabArgs;
+use chaos::exit::Exit;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; nothing can be done if even this cannot be shown.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Pass.into() };
         }
     };
     let result = match cli.command {
@@ -31,6 +32,6 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("chaos: {error:#}");
-        ExitCode::from(5)
+        Exit::ToolFailed.into()
     })
 }

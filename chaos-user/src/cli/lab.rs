@@ -12,14 +12,10 @@ use clap::{Args, Subcommand};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::exit::Exit;
 use crate::lab::supervisor::{self, Answer, FailureKind, Order, SupervisorError};
 use crate::lab::{LabRecord, Registry, RegistryError};
 use crate::target::{ProcessError, exec_attached, find_program};
-
-const ABORTED: u8 = 3;
-const HOST: u8 = 4;
-const TOOL: u8 = 5;
-const USAGE: u8 = 64;
 
 /// Build, use and end labs: hosts made of network namespaces.
 #[derive(Debug, Args)]
@@ -94,28 +90,28 @@ impl UpArgs {
     }
 }
 
-fn code(kind: FailureKind) -> u8 {
+fn code(kind: FailureKind) -> Exit {
     match kind {
-        FailureKind::Usage => USAGE,
-        FailureKind::Host => HOST,
-        FailureKind::Tool => TOOL,
+        FailureKind::Usage => Exit::Usage,
+        FailureKind::Host => Exit::HostUnable,
+        FailureKind::Tool => Exit::ToolFailed,
     }
 }
 
-fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+fn fail(error: &dyn std::fmt::Display, code: Exit) -> ExitCode {
     eprintln!("chaos: {error}");
     code.into()
 }
 
-fn registry_code(error: &RegistryError) -> u8 {
+fn registry_code(error: &RegistryError) -> Exit {
     match error {
         RegistryError::AlreadyUp { .. }
         | RegistryError::Unknown { .. }
         | RegistryError::UnknownNode { .. }
         | RegistryError::Which { .. }
         | RegistryError::NoneUp
-        | RegistryError::Name { .. } => USAGE,
-        _ => TOOL,
+        | RegistryError::Name { .. } => Exit::Usage,
+        _ => Exit::ToolFailed,
     }
 }
 
@@ -124,7 +120,7 @@ fn up(order: &Order) -> anyhow::Result<ExitCode> {
     // Read here too, so that a bad file is told before anything is started.
     let spec = match order.spec() {
         Ok(spec) => spec,
-        Err(error) => return Ok(fail(&error, USAGE)),
+        Err(error) => return Ok(fail(&error, Exit::Usage)),
     };
     let mut interrupts = SigSet::empty();
     interrupts.add(Signal::SIGINT);
@@ -147,7 +143,7 @@ fn up(order: &Order) -> anyhow::Result<ExitCode> {
     };
     let answer = match supervisor::answer(&mut supervisor, &interrupts) {
         Ok(Some(answer)) => answer,
-        Ok(None) => return Ok(fail(&"interrupted; nothing of the lab is left", ABORTED)),
+        Ok(None) => return Ok(fail(&"interrupted; nothing of the lab is left", Exit::Aborted)),
         Err(error) => return Ok(told(error)),
     };
     if let Answer::Failed { error, kind, kept } = &answer {
@@ -181,7 +177,7 @@ fn down(name: Option<&str>) -> anyhow::Result<ExitCode> {
 
 fn exec(node: &str, lab: Option<&str>, command: &[OsString]) -> anyhow::Result<ExitCode> {
     let Some((program, args)) = command.split_first() else {
-        return Ok(fail(&"there is no command to run", USAGE));
+        return Ok(fail(&"there is no command to run", Exit::Usage));
     };
     // Ctrl-C is for the command, which is in the same foreground group; this process waits for
     // what the command makes of it. The command itself starts with nothing blocked.
@@ -203,9 +199,9 @@ fn exec(node: &str, lab: Option<&str>, command: &[OsString]) -> anyhow::Result<E
     match ended {
         Ok(exit) => Ok(exit.shell_code().into()),
         Err(error @ (ProcessError::NotFound { .. } | ProcessError::NotExecutable { .. })) => {
-            Ok(fail(&error, USAGE))
+            Ok(fail(&error, Exit::Usage))
         }
-        Err(error) => Ok(fail(&error, TOOL)),
+        Err(error) => Ok(fail(&error, Exit::ToolFailed)),
     }
 }
 
