@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::running::{Lab, LabNode};
+use super::node::LabNode;
+use super::running::Lab;
 
 /// The version of the record's form.
 const FORMAT: u32 = 1;
