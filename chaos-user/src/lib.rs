@@ -4,6 +4,7 @@
 //! `experiment` (parsed) → `plan` (rules as data) → `fault` (started, proven, healed) →
 //! `kernel` (the only place that touches it).
 
+pub mod cli;
 pub mod exit;
 pub mod experiment;
 pub mod fault;

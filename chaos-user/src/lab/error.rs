@@ -97,9 +97,9 @@ pub enum LabError {
         log: Vec<String>,
     },
     /// Building was called off.
-    #[error("stopped before {step}")]
+    #[error("called off: {step} was next")]
     Cancelled {
-        /// What would have come next.
+        /// What would have come next, or was going on.
         step: String,
     },
     /// No node has this name.

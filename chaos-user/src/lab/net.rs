@@ -13,6 +13,8 @@ use crate::kernel::netns::{NetNs, NetNsError};
 
 /// The bridge in a switch.
 const BRIDGE: &str = "bridge";
+/// Ports are numbered from here, well above the numbers of the nodes' own devices.
+const PORT_INDEX: u32 = 1000;
 /// How long a device may take to carry traffic.
 const RUNNING_WITHIN: Duration = Duration::from_secs(10);
 
@@ -129,15 +131,23 @@ pub(super) fn node(name: &str, forward: bool) -> Result<OwnNetNs, LabError> {
     Ok(node)
 }
 
-/// Joins a node to a switch and gives it its addresses. Returns the node's device.
+/// The name of the port of node `number` on every switch.
+pub(super) fn port_name(number: usize) -> String {
+    format!("port{number}")
+}
+
+/// Joins node `number` to a switch and gives it its addresses. Returns the node's device.
 pub(super) fn join(
     node: &OwnNetNs,
+    number: usize,
     device: &DevicePlan,
     switch: &OwnNetNs,
-    port: &str,
 ) -> Result<Link, LabError> {
+    let port = &port_name(number);
+    let far = (port.as_str(), PORT_INDEX + number as u32);
     node.netlink(async |netlink| {
-        netlink.add_veth(&device.name, port, switch.netns()).await?;
+        let last = netlink.links().await?.last().map_or(1, |link| link.index);
+        netlink.add_veth((&device.name, last + 1), far, switch.netns()).await?;
         let link = netlink.link(&device.name).await?;
         for address in device.addresses() {
             netlink.add_address(&link, address).await?;
@@ -157,13 +167,13 @@ pub(super) fn join(
     })
 }
 
-/// Waits until every port of a switch carries traffic.
+/// Waits until every port of a switch carries traffic. The bridge's own state does not matter: the
+/// kernel updates it lazily, up to a second later, and it forwards all the same.
 pub(super) fn settle(switch: &OwnNetNs, ports: &[String]) -> Result<(), LabError> {
-    let mut names: Vec<&str> = ports.iter().map(String::as_str).collect();
+    let names: Vec<&str> = ports.iter().map(String::as_str).collect();
     if names.is_empty() {
         return Ok(());
     }
-    names.push(BRIDGE);
     switch.netlink(async |_| Netlink::wait_running(&names, RUNNING_WITHIN).await)
 }
 
@@ -180,4 +190,20 @@ pub(super) fn routes(node: &OwnNetNs, plan: &NodePlan) -> Result<(), LabError> {
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_done_in_the_namespace_of_the_host() {
+        let host = NetNs::of_this_process().unwrap();
+        let id = host.id();
+        let own = OwnNetNs { netns: host, place: "host".into() };
+        let links = own.netlink(async |netlink| netlink.links().await);
+        assert!(matches!(links, Err(LabError::HostNamespace { id: refused }) if refused == id));
+        let settings = own.sysctls(&[("ipv4/no_such_setting", "1")]);
+        assert!(matches!(settings, Err(LabError::HostNamespace { .. })));
+    }
 }

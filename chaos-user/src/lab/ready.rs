@@ -23,16 +23,19 @@ pub(super) enum Waited {
     Ready,
     /// `ended` said that there is nothing to wait for any more.
     Ended,
+    /// `cancelled` said so.
+    Cancelled,
     /// Time is up; this is what the last attempt said.
     TimeUp(ReadyError),
 }
 
-/// Tries from inside `netns` until the check succeeds, `ended` says so or time is up.
+/// Tries from inside `netns` until the check succeeds, one of the two says so or time is up.
 pub(super) fn wait(
     netns: &NetNs,
     ready: &Ready,
     resolve: impl Fn(&str) -> Vec<IpAddr> + Sync,
     ended: impl Fn() -> bool + Sync,
+    mut cancelled: impl FnMut() -> bool + Send,
 ) -> Result<Waited, NetNsError> {
     let (Ready::Tcp { within, .. } | Ready::Http { within, .. }) = ready else {
         return Ok(if ended() { Waited::Ended } else { Waited::Ready });
@@ -56,6 +59,9 @@ pub(super) fn wait(
             }
             if ended() {
                 return Waited::Ended;
+            }
+            if cancelled() {
+                return Waited::Cancelled;
             }
             sleep(pause.min(left)).await;
             pause = (pause * 2).min(PAUSE_AT_MOST);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
-use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::error::LabError;
 use super::files::{LabFiles, last_lines};
 use super::net::{self, OwnNetNs};
+use super::node::{LabDevice, LabNode};
 use super::placeholder::{self, Values};
 use super::plan::LabPlan;
 use super::ready::{self, Waited};
@@ -49,8 +49,8 @@ impl LabOptions {
     }
 }
 
-/// Told before each step; breaking calls the rest off.
-pub type Watch<'a> = &'a mut dyn FnMut(&Step<'_>) -> ControlFlow<()>;
+/// Told before each step, and again and again while one waits; breaking calls the rest off.
+pub type Watch<'a> = &'a mut (dyn FnMut(&Step<'_>) -> ControlFlow<()> + Send);
 
 /// A lab that is up. Dropping it takes it down: last made, first gone.
 #[derive(Debug)]
@@ -64,85 +64,6 @@ pub struct Lab {
     nodes: Vec<LabNode>,
     /// (node, process) in the order of starting.
     started: Vec<(usize, usize)>,
-}
-
-/// A node of a lab that is up.
-#[derive(Debug)]
-pub struct LabNode {
-    name: String,
-    own: OwnNetNs,
-    devices: Vec<LabDevice>,
-    processes: Vec<Process>,
-    surroundings: Surroundings,
-}
-
-/// A device of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabDevice {
-    /// Its name on the node.
-    pub name: String,
-    /// Its number on the node.
-    pub index: u32,
-    /// Its hardware address.
-    pub mac: Vec<u8>,
-    /// The network that it is on.
-    pub network: String,
-    /// Its IPv4 address.
-    pub v4: Option<Ipv4Net>,
-    /// Its IPv6 address.
-    pub v6: Option<Ipv6Net>,
-}
-
-impl LabNode {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its network namespace.
-    pub fn netns(&self) -> &NetNs {
-        self.own.netns()
-    }
-
-    /// Its devices, one per network.
-    pub fn devices(&self) -> &[LabDevice] {
-        &self.devices
-    }
-
-    /// Its device on a network.
-    pub fn device_on(&self, network: &str) -> Option<&LabDevice> {
-        self.devices.iter().find(|device| device.network == network)
-    }
-
-    /// All its addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.devices.iter().flat_map(|device| {
-            let v4 = device.v4.map(|net| IpAddr::V4(net.addr()));
-            let v6 = device.v6.map(|net| IpAddr::V6(net.addr()));
-            [v4, v6].into_iter().flatten()
-        })
-    }
-
-    /// Its processes, in the order of starting.
-    pub fn processes(&self) -> &[Process] {
-        &self.processes
-    }
-
-    /// What its processes see around them.
-    pub fn surroundings(&self) -> &Surroundings {
-        &self.surroundings
-    }
-
-    /// Its process of this name.
-    pub fn process(&self, name: &str) -> Result<&Process, LabError> {
-        self.processes.iter().find(|process| process.name() == name).ok_or_else(|| {
-            LabError::UnknownProcess {
-                node: self.name.clone(),
-                name: name.into(),
-                known: self.processes.iter().map(|process| process.name().to_owned()).collect(),
-            }
-        })
-    }
 }
 
 impl Lab {
@@ -215,10 +136,9 @@ impl Lab {
             for device in &self.plan.nodes[at].devices {
                 let network = &spec.networks()[device.network].name;
                 next(Step::Join { node: &node.name, network })?;
-                let port = format!("port{at}");
                 let switch = &self.switches[device.network];
-                let link = net::join(&self.nodes[at].own, device, switch, &port)?;
-                ports[device.network].push(port);
+                let link = net::join(&self.nodes[at].own, at, device, switch)?;
+                ports[device.network].push(net::port_name(at));
                 self.nodes[at].devices.push(LabDevice {
                     name: link.name,
                     index: link.index,
@@ -245,8 +165,9 @@ impl Lab {
                 next(Step::Start { node: &node.name, process: &process.name })?;
                 let program = programs.next().unwrap_or_default();
                 self.start(at, process, program)?;
-                next(Step::Ready { node: &node.name, process: &process.name })?;
-                self.wait_ready(at, &process.name, &process.ready)?;
+                let step = Step::Ready { node: &node.name, process: &process.name };
+                next(step)?;
+                self.wait_ready(at, &process.name, &process.ready, || next(step).is_err())?;
             }
         }
         Ok(())
@@ -294,19 +215,29 @@ impl Lab {
         self.nodes[at].process(process)?;
         let specs = &self.spec.nodes()[at].processes;
         match specs.iter().find(|spec| spec.name == process) {
-            Some(spec) => self.wait_ready(at, process, &spec.ready),
+            Some(spec) => self.wait_ready(at, process, &spec.ready, || false),
             None => Ok(()),
         }
     }
 
-    fn wait_ready(&self, at: usize, name: &str, ready: &Ready) -> Result<(), LabError> {
+    fn wait_ready(
+        &self,
+        at: usize,
+        name: &str,
+        ready: &Ready,
+        cancelled: impl FnMut() -> bool + Send,
+    ) -> Result<(), LabError> {
         let node = &self.nodes[at];
         let process = node.process(name)?;
         let resolve = |host: &str| self.resolve_at(at, host);
         let names = || (node.name.clone(), name.to_owned());
         let log = || last_lines(&process.command().log);
-        match ready::wait(node.netns(), ready, resolve, || !process.alive())? {
+        match ready::wait(node.netns(), ready, resolve, || !process.alive(), cancelled)? {
             Waited::Ready => Ok(()),
+            Waited::Cancelled => {
+                let step = Step::Ready { node: &node.name, process: name };
+                Err(LabError::Cancelled { step: step.to_string() })
+            }
             Waited::Ended => match process.last_exit() {
                 // It ended by itself, as it may if nobody said how to tell that it is ready.
                 Some(exit) if *ready == Ready::Started && exit.success() => Ok(()),

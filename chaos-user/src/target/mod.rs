@@ -1,5 +1,6 @@
 //! The system under test: how to start, reach, stop and inspect it.
 
+mod detached;
 mod exec;
 mod exit;
 mod process;
@@ -8,10 +9,11 @@ mod program;
 mod sandbox;
 mod spawner;
 
+pub use detached::{Detached, start_detached};
 pub use exec::{ExecOutput, exec, exec_attached};
 pub use exit::Exit;
 pub use process::{Process, ProcessCommand, RestartPolicy};
 pub use process_error::{ProcessError, SandboxStep};
 pub use program::find_program;
 pub use sandbox::Surroundings;
-pub use spawner::Spawner;
+pub use spawner::{Spawner, wait_readable};

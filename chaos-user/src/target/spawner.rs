@@ -230,7 +230,7 @@ impl Drop for Init {
 }
 
 /// Waits until a descriptor is readable: for a pidfd, until the process ended.
-pub(super) fn wait_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
+pub fn wait_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
     let deadline = std::time::Instant::now() + within;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());

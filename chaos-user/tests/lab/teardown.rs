@@ -18,7 +18,7 @@ nodes:
 ";
 
 /// Brings the lab up, and calls `at` before the given step.
-fn up_until(stop: usize, at: impl Fn() -> ControlFlow<()>) -> (Option<LabError>, usize) {
+fn up_until(stop: usize, at: impl Fn() -> ControlFlow<()> + Sync) -> (Option<LabError>, usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut steps = 0;
     let result = catch_unwind(AssertUnwindSafe(|| {

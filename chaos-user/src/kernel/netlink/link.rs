@@ -106,19 +106,26 @@ impl Netlink {
         added.map_err(refused("create bridge", name))
     }
 
-    /// Makes a veth pair; the peer is born in `peer_ns`. Both ends are down.
+    /// Makes a veth pair of two (name, number) ends; the peer is born in `peer_ns`. Both ends are
+    /// down.
+    ///
+    /// Give the ends different numbers: a device whose number equals its peer's is taken by the
+    /// kernel for one without a peer, and its coming up is noticed up to a second late. The kernel
+    /// heeds the peer's number only when the near end has one, too.
     pub async fn add_veth(
         &self,
-        name: &str,
-        peer: &str,
+        (name, index): (&str, u32),
+        (peer, peer_index): (&str, u32),
         peer_ns: &NetNs,
     ) -> Result<(), NetlinkError> {
         let far = LinkMessageBuilder::<LinkUnspec>::new()
             .name(peer)
+            .index(peer_index)
             .setns_by_fd(peer_ns.as_fd().as_raw_fd())
             .build();
         let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
             .name(name)
+            .index(index)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
             .build();
         let added = self.handle.link().add(pair).execute().await;

@@ -1,8 +1,4 @@
-//! Network namespaces as values, and threads that run inside them.
-//!
-//! `setns` changes the calling thread only, and a thread that failed to come back would carry the
-//! wrong namespace into unrelated work. So nothing here ever returns from a namespace: code that
-//! must run inside one gets a thread of its own, which is thrown away afterwards.
+//! The namespace as a value.
 
 #![expect(unsafe_code, reason = "NS_GET_NSTYPE and SO_NETNS_COOKIE have no safe wrapper")]
 
@@ -19,126 +15,11 @@ use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, fstat};
-use tokio::runtime::{Builder as RuntimeBuilder, Handle, Runtime};
+use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-/// Where `ip netns` and its relatives keep named namespaces.
-const NAMED: &str = "/run/netns";
-
-/// Why a network namespace could not be found, made or entered.
-#[derive(Debug, thiserror::Error)]
-pub enum NetNsError {
-    /// No namespace of this name is known.
-    #[error("no network namespace is named {name:?}: {}", known_names(known, nearest.as_deref()))]
-    UnknownName {
-        /// What was asked for.
-        name: String,
-        /// Every name that exists, sorted.
-        known: Vec<String>,
-        /// The closest of them, if one is close.
-        nearest: Option<String>,
-    },
-    /// The text is not a name, a process id or a path.
-    #[error(
-        "{text:?} is not a network namespace: give a name from {NAMED}, a process id, or a path"
-    )]
-    Malformed {
-        /// What was given.
-        text: String,
-    },
-    /// A number that is both a process id and a name.
-    #[error(
-        "{pid} is a process and also the name of a network namespace: \
-         write /proc/{pid}/ns/net or {NAMED}/{pid}"
-    )]
-    Ambiguous {
-        /// The number.
-        pid: u32,
-    },
-    /// The process does not exist (any more).
-    #[error("cannot open the network namespace of process {pid}: there is no such process")]
-    NoProcess {
-        /// Its id.
-        pid: u32,
-    },
-    /// The file could not be opened.
-    #[error("cannot open the network namespace {}: {}", path.display(), errno.desc())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        errno: Errno,
-    },
-    /// The file is something else than a network namespace.
-    #[error("{} is not a network namespace but {what}", path.display())]
-    NotNetwork {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// The kernel did not make a namespace.
-    #[error("cannot create a network namespace: {}{}", errno.desc(), needs_admin(*errno))]
-    Create {
-        /// What the kernel said.
-        errno: Errno,
-    },
-    /// The kernel did not let a thread in.
-    #[error("cannot enter network namespace {id}: {}{}", errno.desc(), needs_admin(*errno))]
-    Enter {
-        /// The namespace.
-        id: NetNsId,
-        /// What the kernel said.
-        errno: Errno,
-    },
-    /// A property of the namespace could not be read.
-    #[error("cannot read the {what} of a network namespace: {}", errno.desc())]
-    Inspect {
-        /// Which property.
-        what: &'static str,
-        /// What the kernel said.
-        errno: Errno,
-    },
-    /// The kernel is too old to number namespaces for life.
-    #[error("cannot read the cookie of network namespace {id}: this needs Linux 5.14")]
-    NoCookie {
-        /// The namespace.
-        id: NetNsId,
-    },
-    /// The thread that was to enter the namespace could not be started.
-    #[error("cannot start a thread for network namespace {id}: {source}")]
-    Thread {
-        /// The namespace.
-        id: NetNsId,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The async runtime on that thread could not be started.
-    #[error("cannot start an async runtime in network namespace {id}: {source}")]
-    Runtime {
-        /// The namespace.
-        id: NetNsId,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-fn known_names(known: &[String], nearest: Option<&str>) -> String {
-    let known = if known.is_empty() {
-        format!("{NAMED} holds none; a process id or a path works too")
-    } else {
-        format!("known are {}", known.join(", "))
-    };
-    match nearest {
-        Some(nearest) => format!("did you mean {nearest:?}? ({known})"),
-        None => known,
-    }
-}
-
-fn needs_admin(errno: Errno) -> &'static str {
-    if errno == Errno::EPERM { " (this needs CAP_SYS_ADMIN)" } else { "" }
-}
+use super::error::{NAMED, NetNsError};
+use super::runtime::NetNsRuntime;
 
 /// What tells two living namespaces apart: device and inode in nsfs.
 ///
@@ -399,38 +280,6 @@ impl AsFd for NetNs {
     }
 }
 
-/// A thread inside a namespace that runs async tasks. Dropping it cancels them and waits.
-#[derive(Debug)]
-pub struct NetNsRuntime {
-    handle: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl NetNsRuntime {
-    /// Runs a task inside. The handle can be awaited on any runtime.
-    ///
-    /// The runtime's own handle is not given out: its `spawn_blocking` would start threads in the
-    /// caller's namespace. Called from a task that runs inside, it starts them inside.
-    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.handle.spawn(task)
-    }
-}
-
-impl Drop for NetNsRuntime {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic on that thread was its task's, which tokio already reported to its awaiter.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// The cookie of the calling thread's namespace.
 fn netns_cookie(id: NetNsId) -> Result<u64, NetNsError> {
     let inspect = |errno| NetNsError::Inspect { what: "cookie", errno };
@@ -493,25 +342,5 @@ mod tests {
         assert!(error.contains("no such process"), "{error}");
         let error = NetNs::parse("no-such-namespace-here").unwrap_err();
         assert!(matches!(error, NetNsError::UnknownName { .. }), "{error}");
-    }
-
-    #[test]
-    fn the_nearest_name_is_offered() {
-        let error = NetNsError::UnknownName {
-            name: "buyr".into(),
-            known: vec!["buyer".into(), "vendor".into()],
-            nearest: Some("buyer".into()),
-        };
-        assert_eq!(
-            error.to_string(),
-            "no network namespace is named \"buyr\": did you mean \"buyer\"? \
-             (known are buyer, vendor)"
-        );
-    }
-
-    #[test]
-    fn a_missing_right_is_named() {
-        let error = NetNsError::Create { errno: Errno::EPERM }.to_string();
-        assert!(error.ends_with("(this needs CAP_SYS_ADMIN)"), "{error}");
     }
 }
