@@ -1,0 +1,164 @@
+//! Is it alive, what does it depend on, and how is each of those.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+use super::App;
+use crate::{
+    defect::Defect,
+    market::Market,
+    store::DiskState,
+    wallet::{BreakerState, Role},
+};
+
+/// What the background checks found out.
+#[derive(Debug)]
+pub struct HealthState {
+    started: Instant,
+    wallet_down: [AtomicBool; 3],
+}
+
+impl Default for HealthState {
+    fn default() -> Self {
+        Self { started: Instant::now(), wallet_down: Default::default() }
+    }
+}
+
+impl HealthState {
+    fn wallet(&self, role: Role) -> &AtomicBool {
+        let [buyer, vendor, arbiter] = &self.wallet_down;
+        match role {
+            Role::Buyer => buyer,
+            Role::Vendor => vendor,
+            Role::Arbiter => arbiter,
+        }
+    }
+}
+
+/// Asks one wallet service for its version again and again, so that its failure is noticed without
+/// a user. Never returns.
+pub async fn watch_wallets(market: &Market, health: &HealthState, role: Role, every: Duration) {
+    let down = health.wallet(role);
+    let alert = format!("wallet_{role}");
+    loop {
+        let rpc = &market.wallets.of(role).rpc;
+        let answer = tokio::time::timeout(Duration::from_secs(30), rpc.ping()).await;
+        let failed = !matches!(&answer, Ok(Ok(())));
+        if failed != down.swap(failed, Relaxed) {
+            market.metrics.alert(&alert, failed);
+            if failed {
+                tracing::error!(alert, wallet = %role, "wallet service does not answer");
+            } else {
+                tracing::warn!(alert, wallet = %role, "wallet service answers again");
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Live, and what each dependency is like: 200 as long as the database can be read.
+pub(super) async fn healthz(State(app): State<App>) -> Response {
+    let (report, serving, _) = report(&app).await;
+    let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+/// Ready for everything: 503 while anything is degraded.
+pub(super) async fn readyz(State(app): State<App>) -> Response {
+    let (report, _, ready) = report(&app).await;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+/// Everything that is counted.
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    let market = &app.market;
+    for wallet in market.wallets.iter() {
+        let state = match wallet.rpc.breaker_state() {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        market.metrics.breaker.with_label_values(&[wallet.role.name()]).set(state);
+    }
+    let online = market.presence.count(Instant::now()).0;
+    market.metrics.users_online.set(i64::try_from(online).unwrap_or(i64::MAX));
+    let counts = market.store.read(|conn| {
+        let mut query =
+            conn.prepare_cached("SELECT state, count(*) FROM escrows GROUP BY state")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<Vec<(String, i64)>, _>>()?)
+    });
+    // Metrics must be readable also when the pool is exhausted: then the counts stay as they were.
+    if let Ok(Ok(counts)) = tokio::time::timeout(Duration::from_millis(500), counts).await {
+        market.metrics.escrows.reset();
+        for (state, count) in counts {
+            market.metrics.escrows.with_label_values(&[state.as_str()]).set(count);
+        }
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], market.metrics.render()).into_response()
+}
+
+async fn report(app: &App) -> (Value, bool, bool) {
+    let market = &app.market;
+    let mut checks = Map::new();
+    let mut degraded = Vec::new();
+
+    let start = Instant::now();
+    let read = market.store.read(|conn| Ok(conn.query_row("SELECT 1", [], |_| Ok(()))?));
+    let read = tokio::time::timeout(Duration::from_secs(2), read).await;
+    let serving = matches!(read, Ok(Ok(())));
+    let problem = match read {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("no answer within 2 s".to_owned()),
+    };
+    let ms = start.elapsed().as_millis() as u64;
+    checks.insert("db".into(), json!({"ok": serving, "ms": ms, "problem": problem}));
+    if !serving {
+        degraded.push("database".to_owned());
+    }
+
+    let disk = market.store.disk.state();
+    let hidden = market.defects.has(Defect::NoDiskAlert);
+    let writable = disk == DiskState::ReadWrite || hidden;
+    let state = if hidden { &DiskState::ReadWrite } else { &disk };
+    checks.insert(
+        "disk".into(),
+        json!({"ok": writable, "free_bytes": market.store.disk.free(), "state": state}),
+    );
+    if !writable {
+        degraded.push("read_only".to_owned());
+    }
+    for wallet in market.wallets.iter() {
+        let breaker = wallet.rpc.breaker_state();
+        let down = app.health.wallet(wallet.role).load(Relaxed);
+        let ok = !down && breaker == BreakerState::Closed;
+        let name = format!("wallet_{}", wallet.role);
+        if !ok {
+            degraded.push(name.clone());
+        }
+        checks.insert(name, json!({"ok": ok, "breaker": breaker}));
+    }
+    let ready = degraded.is_empty();
+    let status = match (serving, ready) {
+        (true, true) => "ok",
+        (true, false) => "degraded",
+        (false, _) => "down",
+    };
+    let report = json!({
+        "status": status, "degraded": degraded, "checks": checks,
+        "pid": std::process::id(), "uptime_ms": app.health.started.elapsed().as_millis() as u64,
+    });
+    (report, serving, ready)
+}
