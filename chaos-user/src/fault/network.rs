@@ -59,11 +59,11 @@ impl Session {
             active.scopes.push(scope);
         }
         let now = boot_time();
-        let longest = faults.iter().map(|fault| fault.lasts.ns()).max().unwrap_or(0);
+        let longest = faults.iter().map(|fault| fault.lasts.nanos()).max().unwrap_or(0);
         active.deadline = now.saturating_add(longest);
         active.keeper = Some(Keeper::start(active.scopes.iter().map(Scope::lease).collect())?);
         for (scope, fault) in active.scopes.iter_mut().zip(faults) {
-            scope.arm(now, now.saturating_add(fault.lasts.ns()))?;
+            scope.arm(now, now.saturating_add(fault.lasts.nanos()))?;
         }
         journal.append(&Record::Active {
             faults: active.scopes.iter().map(Scope::describe).collect::<Result<_, _>>()?,

@@ -30,7 +30,7 @@ pub fn protection(sessions: &[SshSession]) -> Vec<Rule> {
     sessions
         .iter()
         .filter_map(|session| {
-            let port = |port| PortRange::new(port, port);
+            let port = |port| PortRange::new(port, port).ok();
             Some(Rule {
                 name: format!("protect ssh from {}", session.client.0),
                 selector: Selector {

@@ -29,7 +29,7 @@ impl AddressPart {
             }
         };
         let mut mask = [0u8; 16];
-        let length = usize::from(prefix.prefix_len());
+        let length = usize::from(prefix.length());
         for (i, byte) in mask.iter_mut().take(width).enumerate() {
             let bits = length.saturating_sub(i * 8).min(8);
             *byte = ((0xff00_u16 >> bits) & 0xff) as u8;
@@ -96,7 +96,7 @@ mod tests {
         fn prefixes_cover_exactly_their_addresses(address: [u8; 4], probe: [u8; 4], length in 0u8..=32) {
             let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
             let network = u32::from_be_bytes(address) & mask;
-            let prefix = Prefix::network(IpAddr::V4(network.into()), length).unwrap();
+            let prefix = Prefix::new(IpAddr::V4(network.into()), length).unwrap();
             let part = AddressPart::of(&prefix);
             let mut octets = [0; 16];
             octets[..4].copy_from_slice(&probe);
