@@ -1,3 +1,84 @@
-//! What the user typed.
+//! What the user typed. Commands parse and print; the work is done elsewhere.
 
+mod doctor;
+mod heal;
+mod inject;
 pub mod lab;
+mod selector;
+mod status;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::exit::Exit;
+use crate::fault::FaultError;
+use crate::host::MissingCapabilities;
+
+/// Exit codes, for `--help`.
+const EXIT_CODES: &str = "Exit codes:
+  0  PASS, or done            1  FAIL              2  INCONCLUSIVE: the fault hit nothing
+  3  ABORTED, all healed      4  this host cannot  5  the tool failed, all healed
+  6  something could not be put back (chaos heal)  64 usage, or a file that is not understood";
+
+/// Kernel-level fault injection for Linux: faults that hit precisely chosen flows, prove that they
+/// acted, and end by themselves.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Inject(inject::InjectArgs),
+    Status(status::StatusArgs),
+    Heal(heal::HealArgs),
+    Doctor(doctor::DoctorArgs),
+    Lab(lab::LabArgs),
+}
+
+/// A wrong argument that only shows when it is put together with the host or with others.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+impl Cli {
+    /// Reads the command line, runs the command, prints what went wrong.
+    pub fn main() -> ExitCode {
+        let cli = match Self::try_parse() {
+            Ok(cli) => cli,
+            Err(error) => {
+                // Help and version are no errors; if even this cannot be shown, nothing can.
+                let _ = error.print();
+                let exit = if error.use_stderr() { Exit::Usage } else { Exit::Pass };
+                return exit.into();
+            }
+        };
+        let result = match cli.command {
+            Command::Inject(args) => args.run().map(ExitCode::from),
+            Command::Status(args) => args.run().map(ExitCode::from),
+            Command::Heal(args) => args.run().map(ExitCode::from),
+            Command::Doctor(args) => args.run().map(ExitCode::from),
+            Command::Lab(args) => args.run(),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("chaos: {error:#}");
+            exit_for(&error).into()
+        })
+    }
+}
+
+fn exit_for(error: &anyhow::Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<FaultError>() {
+        error.exit()
+    } else if error.is::<UsageError>() {
+        Exit::Usage
+    } else if error.is::<MissingCapabilities>() {
+        Exit::HostUnable
+    } else {
+        Exit::ToolFailed
+    }
+}

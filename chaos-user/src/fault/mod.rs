@@ -18,4 +18,4 @@ pub use evidence::{Fault, RuleEvidence};
 pub use journal::{Journal, JournalError, Record, RunState, runs};
 pub use network::{Active, NetworkFault, Session};
 pub use recover::{HealReport, heal_runs, live_counters};
-pub use scope::{default_devices, protection};
+pub use scope::{Preview, default_devices, preview, protection};

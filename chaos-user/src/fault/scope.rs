@@ -270,6 +270,37 @@ impl Scope {
     }
 }
 
+/// What [`Scope::prepare`] would attach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Device names.
+    pub devices: Vec<String>,
+    /// Hooks, in words.
+    pub programs: Vec<String>,
+}
+
+/// Checks a fault as starting it would, and says what would be attached; touches nothing.
+pub fn preview(fault: &NetworkFault) -> Result<Preview, FaultError> {
+    let links = fault.netns.block_on(|| async { Netlink::open()?.links().await })??;
+    let (devices, used) = resolve_devices(fault, &links)?;
+    let Compiled { hooks, .. } = compile(&request(fault, &devices, false, 0, 0))?;
+    check_cgroups(fault)?;
+    let wanted: BTreeSet<Hook> = hooks.into_iter().flatten().collect();
+    let programs = wanted.into_iter().map(|hook| {
+        match hook {
+            Hook::Egress => "tc egress",
+            Hook::Ingress => "tc ingress",
+            Hook::CgroupIngress => "cgroup_skb ingress",
+            Hook::Connect => "cgroup connect and sendmsg",
+        }
+        .into()
+    });
+    Ok(Preview {
+        devices: used.iter().map(|link| link.name.clone()).collect(),
+        programs: programs.collect(),
+    })
+}
+
 impl Drop for Scope {
     fn drop(&mut self) {
         // What fails here is in the journal.

@@ -1,9 +1,13 @@
 //! What this machine is and can do, found out by asking and probing, never by version alone.
 
+mod capability;
 mod cgroup;
 mod clock;
+mod feature;
 mod ssh;
 
+pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::boot_time;
+pub use feature::{Feature, Support, features};
 pub use ssh::{SshSession, operator_sessions};

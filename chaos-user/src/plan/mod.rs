@@ -9,5 +9,6 @@ mod rule;
 mod selector;
 
 pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
+pub use rule::fraction as share_of_flows;
 pub use rule::{Action, Answer, Errno, Loss, Reject, Rule, RuleError, UnknownErrno};
 pub use selector::{CgroupRef, Connections, Selector};

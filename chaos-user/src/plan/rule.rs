@@ -280,8 +280,8 @@ impl Loss {
     }
 }
 
-/// A share in 2^-32.
-pub(crate) fn fraction(share: Percent) -> u64 {
+/// A share in 2^-32, as the kernel side compares it.
+pub fn fraction(share: Percent) -> u64 {
     const PPB: u64 = 1_000_000_000;
     (u64::from(share.ppb()) * ALL + PPB / 2) / PPB
 }

@@ -7,6 +7,7 @@ mod addr;
 mod filter;
 mod link;
 mod route;
+pub mod sockets;
 
 use std::io;
 use std::time::Duration;

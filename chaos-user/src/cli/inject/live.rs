@@ -1,0 +1,150 @@
+//! Injecting for real.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde::Serialize;
+
+use super::{Request, sockets};
+use crate::cli::table;
+use crate::exit::Exit;
+use crate::fault::{Active, Fault, RuleEvidence, Session};
+use crate::kernel::netlink::sockets::destroy;
+
+#[derive(Debug, Serialize)]
+struct Outcome<'a> {
+    run: &'a str,
+    fault: &'a str,
+    seed: u64,
+    attached: Vec<String>,
+    evidence: &'a [RuleEvidence],
+    sockets_destroyed: usize,
+    remarks: &'a [String],
+    events: &'a [Fault],
+    interrupted: bool,
+    acted: bool,
+}
+
+/// How often progress is shown and the kernel's buffers are read.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
+    let signals = block_signals()?;
+    let run = format!("inject-{}", std::process::id());
+    let fault = &request.fault;
+    let mut active = Session::start(&run, std::slice::from_ref(fault))?;
+    let attached: Vec<String> = active.attached().map(ToString::to_string).collect();
+    if !request.json {
+        let rules = &fault.rules;
+        eprintln!("{} in {} for {}, seed {}", fault.name, fault.netns, fault.lasts, fault.seed);
+        for rule in rules {
+            eprintln!("  {}: {}, {}", rule.name, rule.action, rule.selector);
+        }
+        eprintln!("  attached: {}", attached.join(", "));
+        eprintln!("  run {run}; Ctrl-C heals");
+    }
+    let sockets_destroyed = if request.destroy_sockets { destroy_matching(request)? } else { 0 };
+    let interrupted = watch(request, &mut active, &signals)?;
+    active.drain_events();
+    let events: Vec<Fault> = active.events().cloned().collect();
+    let remarks = active.remarks()?;
+    let evidence = active.heal()?;
+    let acted = evidence.iter().any(RuleEvidence::is_proof) || sockets_destroyed > 0;
+    if request.json {
+        let outcome = Outcome {
+            run: &run,
+            fault: &fault.name,
+            seed: fault.seed,
+            attached,
+            evidence: &evidence,
+            sockets_destroyed,
+            remarks: &remarks,
+            events: &events,
+            interrupted,
+            acted,
+        };
+        println!("{}", serde_json::to_string(&outcome)?);
+    } else {
+        print!("{}", table::evidence(&evidence));
+        if request.destroy_sockets {
+            println!("  {sockets_destroyed} sockets destroyed");
+        }
+        remarks.iter().for_each(|remark| println!("  note: {remark}"));
+        println!("{}", closing(interrupted, acted, &evidence));
+    }
+    Ok(match (interrupted, acted) {
+        (true, _) => Exit::Aborted,
+        (false, true) => Exit::Pass,
+        (false, false) => Exit::Inconclusive,
+    })
+}
+
+fn closing(interrupted: bool, acted: bool, evidence: &[RuleEvidence]) -> &'static str {
+    match (interrupted, acted) {
+        (true, _) => "interrupted; healed",
+        (_, true) => "the fault acted; healed",
+        (_, false) if evidence.iter().any(|rule| rule.matched > 0) => {
+            "INCONCLUSIVE: packets matched, but the fault acted on none of them; healed"
+        }
+        _ => "INCONCLUSIVE: no packet matched; healed",
+    }
+}
+
+/// Waits until the fault is over; true if it was interrupted.
+fn watch(request: &Request, active: &mut Active, signals: &SignalFd) -> anyhow::Result<bool> {
+    let live = !request.json && std::io::stderr().is_terminal();
+    let mut interrupted = false;
+    while !interrupted && !active.remaining().is_zero() {
+        let wait = active.remaining().min(TICK).max(Duration::from_millis(1));
+        let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::from(100u8));
+        // Woken early or not, the loop looks at the clock.
+        let _ = poll(&mut ready, timeout);
+        interrupted = signals.read_signal().context("read signals")?.is_some();
+        active.drain_events();
+        for line in active.trace_lines() {
+            eprintln!("  kernel: {line}");
+        }
+        if live {
+            let seconds = active.remaining().as_secs_f64();
+            let sums = active.evidence()?.iter().fold((0, 0, 0), |(seen, matched, acted), rule| {
+                (seen + rule.seen, matched + rule.matched, acted + rule.acted)
+            });
+            let (seen, matched, acted) = sums;
+            eprint!("\r\x1b[K  {seconds:.1} s left: seen {seen}, matched {matched}, acted {acted}");
+            let _ = std::io::stderr().flush();
+        }
+    }
+    if live {
+        eprintln!();
+    }
+    Ok(interrupted)
+}
+
+/// Signals are read here, between two steps, so that nothing is left half done. Threads inherit
+/// the mask.
+fn block_signals() -> anyhow::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), None).context("block signals")?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        .context("watch for signals")
+}
+
+fn destroy_matching(request: &Request) -> anyhow::Result<usize> {
+    const TCP: u8 = 6;
+    let hit = sockets::hit_by(&request.fault)?;
+    let mut destroyed = 0;
+    for socket in hit.iter().filter(|socket| socket.protocol == TCP) {
+        let outcome = request.fault.netns.run(|| destroy(socket))?;
+        destroyed += usize::from(outcome.context("destroy a socket (CONFIG_INET_DIAG_DESTROY)")?);
+    }
+    Ok(destroyed)
+}

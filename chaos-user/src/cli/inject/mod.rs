@@ -1,0 +1,239 @@
+//! `chaos inject`.
+
+mod dry_run;
+mod live;
+mod sockets;
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use super::UsageError;
+use super::selector::SelectorArgs;
+use crate::exit::Exit;
+use crate::experiment::units::{Direction, Percent, Span};
+use crate::fault::{NetworkFault, protection};
+use crate::host::{check_capabilities, operator_sessions};
+use crate::kernel::bpf::Mechanism;
+use crate::plan::{Action, Answer, Errno, Loss, Reject, Rule};
+
+/// Inject one fault into chosen flows, for a while, and show what it did
+///
+/// The kernel ends the fault after `--for`, whatever becomes of this process. Ctrl-C heals at once.
+/// It ends with the packets seen, matched and acted on per rule, and exits 0 if the fault acted and
+/// 2 if it hit nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct InjectArgs {
+    #[command(subcommand)]
+    fault: FaultArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum FaultArgs {
+    /// Lose packets, as a network does: nobody is told
+    Drop(DropArgs),
+    /// Refuse packets and connections: the sender is told
+    Reject(RejectArgs),
+    /// Cut this side off from the `--remote`s, in both directions
+    Partition(PartitionArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct DropArgs {
+    /// Share of packets to lose. Default: all of them. Segments of one GSO packet are lost together
+    #[arg(long, value_name = "PERCENT", group = "which")]
+    loss: Option<Percent>,
+    /// With --loss: exactly this share of every 1000 packets, instead of each by chance
+    #[arg(long, requires = "loss")]
+    exact: bool,
+    /// Lose every N-th packet
+    #[arg(long, value_name = "N", group = "which")]
+    every: Option<u32>,
+    /// Lose in bursts (Gilbert-Elliott): probabilities of good → bad and bad → good, then the loss
+    /// in the bad state (default 100%) and in the good one (default 0%)
+    #[arg(
+        long,
+        value_name = "P,R[,BAD[,GOOD]]",
+        group = "which",
+        value_delimiter = ',',
+        num_args = 1
+    )]
+    gemodel: Vec<Percent>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct RejectArgs {
+    /// What answers a refused packet
+    #[arg(long, value_enum, default_value_t, value_name = "ANSWER")]
+    with: Answer,
+    /// What connect(2) returns to processes here: ECONNREFUSED, ETIMEDOUT, ENETUNREACH,
+    /// EHOSTUNREACH, EADDRNOTAVAIL, EACCES or EPERM
+    #[arg(long, value_name = "ERRNO", default_value = "ECONNREFUSED", group = "connecting")]
+    errno: Errno,
+    /// Let connect(2) reach the network, and answer its packets only
+    #[arg(long)]
+    packets_only: bool,
+    /// Also destroy the TCP sockets that match at the beginning, as `ss -K` does
+    #[arg(long)]
+    destroy_sockets: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct PartitionArgs {
+    /// What the other side feels: silence, or a refusal
+    #[arg(long, value_enum, default_value = "drop", value_name = "drop|reject")]
+    behavior: Behavior,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Behavior {
+    Drop,
+    Reject,
+}
+
+#[derive(Debug, clap::Args)]
+struct CommonArgs {
+    /// How long the fault lasts, as `30s`, `500ms`, `2m`; mandatory
+    #[arg(long = "for", value_name = "TIME", required = true)]
+    lasts: Span,
+    #[command(flatten)]
+    selector: SelectorArgs,
+    /// Reproduces every decision. Default: a new one, which is printed
+    #[arg(long, value_name = "NUMBER", help_heading = "How")]
+    seed: Option<u64>,
+    /// How programs are attached
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        value_name = "auto|tcx|clsact",
+        help_heading = "How"
+    )]
+    attach: AttachArg,
+    /// Print up to this many log lines per second and CPU from the kernel side
+    #[arg(long, value_name = "LINES", num_args = 0..=1, default_missing_value = "10", default_value_t = 0, help_heading = "How")]
+    trace_packets: u32,
+    /// Check everything, say which devices and rules would be installed and which live sockets
+    /// they would hit, and touch nothing
+    #[arg(long, help_heading = "How")]
+    dry_run: bool,
+    /// Print one JSON object instead of text
+    #[arg(long, help_heading = "How")]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum AttachArg {
+    Auto,
+    Tcx,
+    Clsact,
+}
+
+/// What the arguments mean, with the host's names resolved.
+struct Request {
+    fault: NetworkFault,
+    destroy_sockets: bool,
+    dry_run: bool,
+    json: bool,
+}
+
+impl InjectArgs {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        check_capabilities()?;
+        let request = match self.fault {
+            FaultArgs::Drop(args) => {
+                let loss = args.loss()?;
+                args.common.request("drop", Action::Drop(loss), Direction::To)?
+            }
+            FaultArgs::Reject(args) => {
+                let errno = (!args.packets_only).then_some(args.errno);
+                let action = Action::Reject(Reject { answer: args.with, errno });
+                let request = args.common.request("reject", action, Direction::To)?;
+                Request { destroy_sockets: args.destroy_sockets, ..request }
+            }
+            FaultArgs::Partition(args) => {
+                if !args.common.selector.names_remote() {
+                    return Err(UsageError(
+                        "a partition needs to know from what it cuts off: give --remote; to lose \
+                         packets whatever the other side, use `chaos inject drop`"
+                            .into(),
+                    )
+                    .into());
+                }
+                let action = match args.behavior {
+                    Behavior::Drop => Action::Drop(Loss::Always),
+                    Behavior::Reject => Action::Reject(Reject {
+                        answer: Answer::Auto,
+                        errno: Some(Errno::CONNECTION_REFUSED),
+                    }),
+                };
+                args.common.request("partition", action, Direction::Both)?
+            }
+        };
+        if request.dry_run { dry_run::run(&request) } else { live::run(&request) }
+    }
+}
+
+impl DropArgs {
+    fn loss(&self) -> Result<Loss, UsageError> {
+        let Self { loss, exact, every, gemodel, common: _ } = self;
+        Ok(match (loss, every, gemodel.as_slice()) {
+            (Some(share), _, _) if *exact => Loss::Exact(*share),
+            (Some(chance), _, _) => Loss::Random(*chance),
+            (_, Some(n), _) => Loss::EveryNth(*n),
+            (_, _, []) => Loss::Always,
+            (_, _, [p, r, rest @ ..]) if rest.len() <= 2 => Loss::GilbertElliott {
+                p: *p,
+                r: *r,
+                loss_in_bad: rest.first().copied().unwrap_or(Percent::ALL),
+                loss_in_good: rest.get(1).copied().unwrap_or(Percent::ZERO),
+            },
+            (_, _, given) => {
+                return Err(UsageError(format!(
+                    "--gemodel takes two to four percentages, not {}: P,R[,BAD[,GOOD]], as in \
+                     `--gemodel 1%,25%`",
+                    given.len()
+                )));
+            }
+        })
+    }
+}
+
+impl CommonArgs {
+    fn request(
+        &self,
+        name: &str,
+        action: Action,
+        default_direction: Direction,
+    ) -> anyhow::Result<Request> {
+        let Self { lasts, selector, seed, attach, trace_packets, dry_run, json } = self;
+        if lasts.nanos() == 0 {
+            return Err(UsageError("--for 0s would end before it began".into()).into());
+        }
+        let netns = selector.namespace()?;
+        let rule =
+            Rule { name: name.into(), selector: selector.selector(default_direction)?, action };
+        let mut rules = vec![rule];
+        rules.extend(protection(&operator_sessions()));
+        rules.extend(selector.protected().iter().cloned());
+        let mechanism = match attach {
+            AttachArg::Auto => Mechanism::Auto,
+            AttachArg::Tcx => Mechanism::Tcx,
+            AttachArg::Clsact => Mechanism::Clsact,
+        };
+        let fault = NetworkFault {
+            name: name.into(),
+            netns,
+            rules,
+            lasts: *lasts,
+            seed: seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
+            mechanism,
+            trace_rate: *trace_packets,
+        };
+        Ok(Request { fault, destroy_sockets: false, dry_run: *dry_run, json: *json })
+    }
+}

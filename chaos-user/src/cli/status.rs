@@ -1,0 +1,103 @@
+//! `chaos status`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::table;
+use crate::exit::Exit;
+use crate::fault::{Record, RuleEvidence, live_counters, runs};
+use crate::host::boot_time;
+
+/// Show what is active on this host, with live counters, and what crashed runs left
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    runs: Vec<Run>,
+}
+
+#[derive(Debug, Serialize)]
+struct Run {
+    name: String,
+    live: bool,
+    pid: Option<u32>,
+    remaining_ms: u64,
+    faults: Vec<FaultStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct FaultStatus {
+    name: String,
+    netns_inode: u64,
+    attached: Vec<String>,
+    rules: Vec<(String, String)>,
+    evidence: Vec<RuleEvidence>,
+}
+
+impl StatusArgs {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let status = gather()?;
+        if self.json {
+            println!("{}", serde_json::to_string(&status)?);
+            return Ok(Exit::Pass);
+        }
+        if status.runs.is_empty() {
+            println!("no fault is active, and nothing is left of earlier runs");
+        }
+        for run in &status.runs {
+            let who = run.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            if !run.live {
+                println!("{}{who} is dead and left a journal: run `chaos heal`", run.name);
+                continue;
+            }
+            let remaining = Duration::from_millis(run.remaining_ms).as_secs_f64();
+            println!("{}{who}, ends in {remaining:.1} s", run.name);
+            for fault in &run.faults {
+                println!(
+                    "  {} in net:[{}], {}",
+                    fault.name,
+                    fault.netns_inode,
+                    fault.attached.join(", ")
+                );
+                for (rule, text) in &fault.rules {
+                    println!("    {rule}: {text}");
+                }
+                print!("{}", table::evidence(&fault.evidence));
+            }
+        }
+        Ok(Exit::Pass)
+    }
+}
+
+fn gather() -> anyhow::Result<Status> {
+    let mut status = Status { runs: Vec::new() };
+    for run in runs()? {
+        let pid = run.pid();
+        let mut entry =
+            Run { name: run.name, live: run.live, pid, remaining_ms: 0, faults: Vec::new() };
+        for record in run.records {
+            let Record::Active { faults, deadline } = record else { continue };
+            entry.remaining_ms = deadline.saturating_sub(boot_time()) / 1_000_000;
+            for fault in faults {
+                // A run that ends at this moment has taken its counters along.
+                let evidence =
+                    if run.live { live_counters(&fault).unwrap_or_default() } else { Vec::new() };
+                entry.faults.push(FaultStatus {
+                    name: fault.name,
+                    netns_inode: fault.netns.inode,
+                    attached: fault.attached.iter().map(ToString::to_string).collect(),
+                    rules: fault.rules.into_iter().map(|rule| (rule.name, rule.text)).collect(),
+                    evidence,
+                });
+            }
+        }
+        status.runs.push(entry);
+    }
+    Ok(status)
+}

@@ -1,0 +1,115 @@
+//! Kernel features, found by trying.
+
+use std::path::Path;
+
+use crate::kernel::bpf::{Device, Mechanism, Object, Sizes, TcProgram};
+use crate::kernel::netns::NetNs;
+use chaos_common::Hook;
+
+use super::Cgroups;
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "state", content = "why", rename_all = "lowercase")]
+pub enum Support {
+    /// It works.
+    Yes,
+    /// It does not, and why.
+    No(String),
+    /// The probe itself could not run.
+    Unknown(String),
+}
+
+/// One feature of this host.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Feature {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for, and what happens without it.
+    pub purpose: &'static str,
+    /// The first kernel that has it, for the message only.
+    pub since: &'static str,
+    /// What was found.
+    pub support: Support,
+}
+
+/// Probes everything, in a network namespace of its own. Never fails half-way.
+pub fn features() -> Vec<Feature> {
+    let feature = |name, purpose, since, support| Feature { name, purpose, since, support };
+    vec![
+        feature("programs", "drop and reject; nothing works without them", "5.17", programs()),
+        feature(
+            "tcx",
+            "faults vanish with the process; without it clsact is used, and the lease ends them",
+            "6.6",
+            attach(Mechanism::Tcx),
+        ),
+        feature("clsact", "attaching on kernels without TCX", "4.5", attach(Mechanism::Clsact)),
+        feature(
+            "cgroup2",
+            "--cgroup, --unit, --pid, and refusing connect(2)",
+            "4.10",
+            match Cgroups::find() {
+                Ok(_) => Support::Yes,
+                Err(error) => Support::No(error.to_string()),
+            },
+        ),
+        feature(
+            "sock_diag",
+            "listing the sockets that a dry run would hit",
+            "3.3",
+            match crate::kernel::netlink::sockets::connected_sockets() {
+                Ok(_) => Support::Yes,
+                Err(error) => Support::No(error.to_string()),
+            },
+        ),
+        feature(
+            "tun",
+            "the delay line",
+            "2.4",
+            if Path::new("/dev/net/tun").exists() {
+                Support::Yes
+            } else {
+                Support::No("/dev/net/tun is missing (module tun)".into())
+            },
+        ),
+    ]
+}
+
+fn programs() -> Support {
+    let mut object = match Object::load(Sizes { rules: 16, entries: 32 }) {
+        Ok(object) => object,
+        Err(error) => return Support::No(error.to_string()),
+    };
+    for name in object.program_names() {
+        if let Err(error) = object.load_program(&name) {
+            let text = error.to_string();
+            let last = text.lines().rev().find(|line| !line.trim().is_empty());
+            return Support::No(format!("{name}: {}", last.unwrap_or_default()));
+        }
+    }
+    Support::Yes
+}
+
+/// Tries on the loopback device of a namespace that nobody else sees.
+fn attach(mechanism: Mechanism) -> Support {
+    let attempt = || -> Result<Result<(), String>, String> {
+        let netns = NetNs::anonymous().map_err(|error| error.to_string())?;
+        let mut object =
+            Object::load(Sizes { rules: 16, entries: 32 }).map_err(|error| error.to_string())?;
+        let device = Device { index: 1, name: "lo".into(), ethernet: true };
+        let program = TcProgram::of(&device, Hook::Egress).ok_or("no program")?;
+        let outcome = netns
+            .run(|| {
+                let attached = object.attach_tc(&device, program, mechanism)?;
+                object.detach(attached)
+            })
+            .map_err(|error| error.to_string())?;
+        Ok(outcome.map_err(|error| error.to_string()))
+    };
+    match attempt() {
+        Ok(Ok(())) => Support::Yes,
+        Ok(Err(why)) => Support::No(why.lines().next().unwrap_or_default().to_owned()),
+        Err(why) => Support::Unknown(why),
+    }
+}
