@@ -6,10 +6,9 @@ use chaos_common::flow::{Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, loss};
 use chaos_common::{Hook, MAX_MATCHES, decide};
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
 
 use crate::classify::{self, Serving, hook_counters, serving};
-use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SEQUENCES, rule_index};
+use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SCRATCH, SEQUENCES, Scratch, rule_index};
 use crate::packet::{Link, Packet};
 use crate::{atomic, event, reject, trace};
 
@@ -69,9 +68,12 @@ impl Effect {
 #[inline(always)]
 pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
     let Some(serving) = serving() else { return TC_NEXT };
-    let (mut packet, mut found) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: plain data, and nothing reads what was not written: the verifier sees to that.
-    let (packet, found) = unsafe { (packet.assume_init_mut(), found.assume_init_mut()) };
+    // SAFETY: per-CPU memory that only this program uses while it runs.
+    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32).map(|scratch| unsafe { &mut *scratch })
+    else {
+        return TC_NEXT;
+    };
+    let Scratch { packet, found } = scratch;
     if !classify::packet(skb, link, hook, &serving, packet, found) {
         return TC_NEXT;
     }
@@ -97,10 +99,14 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
 #[inline(always)]
 pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
     let Some(serving) = serving() else { return CGROUP_PASS };
-    let (mut packet, mut found) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: as in `tc`.
-    let (packet, found) = unsafe { (packet.assume_init_mut(), found.assume_init_mut()) };
-    if !classify::packet(skb, Link::None, Hook::CgroupIngress, &serving, packet, found) {
+    let hook = Hook::CgroupIngress;
+    // SAFETY: per-CPU memory that only this program uses while it runs.
+    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32).map(|scratch| unsafe { &mut *scratch })
+    else {
+        return CGROUP_PASS;
+    };
+    let Scratch { packet, found } = scratch;
+    if !classify::packet(skb, Link::None, hook, &serving, packet, found) {
         return CGROUP_PASS;
     }
     let effect = Effect(apply(packet, &found.matches, &serving));

@@ -10,6 +10,8 @@ use chaos_common::rule::Rule;
 use chaos_common::table::{MASKS as MASK_COUNT, Mask, RuleKey};
 use chaos_common::{BANKS, HOOKS};
 
+use crate::packet::Packet;
+
 /// Sized by the controller to what the plan needs.
 const SIZED_BY_PLAN: u32 = 64;
 
@@ -49,6 +51,20 @@ pub static RULE_COUNTERS: PerCpuArray<RuleCounters> =
 #[map]
 pub static HOOK_COUNTERS: PerCpuArray<HookCounters> =
     PerCpuArray::with_max_entries(HOOKS as u32, 0);
+
+/// What is known of the packet in hand.
+#[repr(C)]
+pub struct Scratch {
+    pub packet: Packet,
+    pub found: FlowEntry,
+}
+
+/// By hook. The verifier does not follow what is stored in map memory, so what the parser found
+/// does not multiply the paths through everything behind it. Programs on tc and `cgroup_skb` run
+/// with bottom halves off and do not nest on one hook; calls, which can be preempted, use their
+/// stack instead.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(HOOKS as u32, 0);
 
 /// Words of the longest answer to a rejected packet.
 pub const ANSWER_WORDS: usize = 48;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use chaos_common::Hook;
@@ -44,32 +44,17 @@ impl Session {
     /// Checks and prepares all faults, then brings them into force together. On an error nothing
     /// is in force and nothing is left behind.
     pub fn start(run: &str, faults: &[NetworkFault]) -> Result<Active, FaultError> {
-        let mut journal = Journal::create(run)?;
         let (trace, lines) = channel();
         let mut active = Active {
             scopes: Vec::with_capacity(faults.len()),
             keeper: None,
-            journal: None,
+            journal: Some(Journal::create(run)?),
             deadline: 0,
             lines,
             last_events: VecDeque::new(),
         };
-        for fault in faults {
-            let scope = Scope::prepare(fault, &mut journal, &trace)?;
-            active.scopes.push(scope);
-        }
-        let now = boot_time();
-        let longest = faults.iter().map(|fault| fault.lasts.nanos()).max().unwrap_or(0);
-        active.deadline = now.saturating_add(longest);
-        active.keeper = Some(Keeper::start(active.scopes.iter().map(Scope::lease).collect())?);
-        for (scope, fault) in active.scopes.iter_mut().zip(faults) {
-            scope.arm(now, now.saturating_add(fault.lasts.nanos()))?;
-        }
-        journal.append(&Record::Active {
-            faults: active.scopes.iter().map(Scope::describe).collect::<Result<_, _>>()?,
-            deadline: active.deadline,
-        })?;
-        active.journal = Some(journal);
+        // On an error, dropping `active` undoes what was done so far.
+        active.bring_into_force(faults, &trace)?;
         Ok(active)
     }
 }
@@ -90,6 +75,30 @@ pub struct Active {
 const EVENTS_KEPT: usize = 4096;
 
 impl Active {
+    fn bring_into_force(
+        &mut self,
+        faults: &[NetworkFault],
+        trace: &Sender<String>,
+    ) -> Result<(), FaultError> {
+        let Self { scopes, keeper, journal, deadline, .. } = self;
+        let Some(journal) = journal else { return Ok(()) };
+        for fault in faults {
+            scopes.push(Scope::prepare(fault, journal, trace)?);
+        }
+        let now = boot_time();
+        let end_of = |fault: &NetworkFault| now.saturating_add(fault.lasts.nanos());
+        *deadline = faults.iter().map(end_of).max().unwrap_or(now);
+        *keeper = Some(Keeper::start(scopes.iter().map(Scope::lease).collect())?);
+        for (scope, fault) in scopes.iter_mut().zip(faults) {
+            scope.arm(now, end_of(fault))?;
+        }
+        journal.append(&Record::Active {
+            faults: scopes.iter().map(Scope::describe).collect::<Result<_, _>>()?,
+            deadline: *deadline,
+        })?;
+        Ok(())
+    }
+
     /// Time until the kernel ends the last rule.
     pub fn remaining(&self) -> Duration {
         Duration::from_nanos(self.deadline.saturating_sub(boot_time()))
