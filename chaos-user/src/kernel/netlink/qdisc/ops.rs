@@ -3,8 +3,10 @@
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHeader, TcMessage};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::codec::TcQdiscNetem;
 use super::compare::{Mismatch, ReadBack, Unconfirmed};
 use super::error::{Operation, QdiscError, Target};
 use super::handle::Handle;
@@ -139,7 +141,34 @@ impl TcSocket {
     }
 
     /// Sends a qdisc as it is, without a comparison: what is put back is compared as a whole.
+    ///
+    /// Kernels since August 2025 refuse a netem that duplicates next to another one, and see the one
+    /// that is to be replaced as such a neighbour: there the old one is deleted first.
     pub(super) fn write_qdisc(
+        &mut self,
+        operation: Operation,
+        place: Place,
+        kind: &str,
+        options: Option<Vec<u8>>,
+    ) -> Result<(), QdiscError> {
+        let refused = match self.send_qdisc(operation, place, kind, options.clone()) {
+            Err(error) if operation == Operation::Replace && place.parent == Handle::ROOT => error,
+            other => return other,
+        };
+        let clash = matches!(&refused, QdiscError::Refused { errno: Errno::EINVAL, message, .. }
+            if message.contains("duplicating netem"));
+        let mut roots = self.qdiscs(place.device)?;
+        roots.retain(|record| record.parent == Handle::ROOT && record.kind == TcQdiscNetem::KIND);
+        match roots.first() {
+            Some(old) if clash && old.handle != place.handle => {
+                self.delete(Place::root(place.device, old.handle))?;
+                self.send_qdisc(Operation::Add, place, kind, options)
+            }
+            _ => Err(refused),
+        }
+    }
+
+    fn send_qdisc(
         &mut self,
         operation: Operation,
         place: Place,
