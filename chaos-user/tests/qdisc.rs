@@ -15,6 +15,8 @@ mod behaviour;
 mod netem;
 #[path = "qdisc/restore.rs"]
 mod restore;
+#[path = "qdisc/root_netem.rs"]
+mod root_netem;
 #[path = "qdisc/support.rs"]
 mod support;
 #[path = "qdisc/tree.rs"]

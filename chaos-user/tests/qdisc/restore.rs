@@ -10,7 +10,7 @@ use crate::TBF;
 use crate::support::{Bench, LOOPBACK};
 
 /// htb 1: with the classes 1:1 (1:2, 1:3) and a tbf below 1:3.
-fn build_htb(tc: &mut TcSocket, device: u32) {
+pub(crate) fn build_htb(tc: &mut TcSocket, device: u32) {
     let root = Handle::qdisc(1);
     let htb = HtbQdisc { default_class: 2, direct_queue: None };
     tc.add(Place::root(device, root), &QdiscSpec::Htb(htb)).unwrap();
@@ -111,7 +111,7 @@ fn filters_below_the_root_are_refused() {
 }
 
 /// `tc filter add dev … parent 1: protocol all prio 1 u32 match u32 0 0 flowid 1:2`
-fn add_u32_filter(device: u32) {
+pub(crate) fn add_u32_filter(device: u32) {
     const ALL_PROTOCOLS: u16 = 0x0003;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
