@@ -1,13 +1,22 @@
 //! What was there comes back, byte for byte.
 
 use chaos::kernel::netlink::qdisc::{
-    ClassSpec, Handle, HtbClass, HtbQdisc, NotRestorable, Place, QdiscSpec, Restore, RootQdisc,
-    TcSocket,
+    ClassSpec, Handle, HtbClass, HtbQdisc, NotRestorable, Place, Prio, QdiscSpec, Restore,
+    RootQdisc, TcSocket,
 };
-use netlink_packet_route::tc::{TcFilterU32Option, TcHandle, TcU32Key, TcU32Selector};
+use futures_util::StreamExt as _;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoKind, LinkAttribute};
+use netlink_packet_route::tc::{
+    TcAttribute, TcFilterU32Option, TcHandle, TcHeader, TcMessage, TcU32Key, TcU32Selector,
+};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
 use crate::TBF;
-use crate::support::{Bench, LOOPBACK};
+use crate::support::{Bench, LOOPBACK, has, skip};
 
 /// htb 1: with the classes 1:1 (1:2, 1:3) and a tbf below 1:3.
 pub(crate) fn build_htb(tc: &mut TcSocket, device: u32) {
@@ -134,4 +143,123 @@ pub(crate) fn add_u32_filter(device: u32) {
             .unwrap();
         connection.abort();
     });
+}
+
+/// Makes a qdisc with the kernel's own idea of its options.
+fn add_with_defaults(device: u32, kind: &str, handle: Handle, parent: Handle) -> Result<(), i32> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (connection, mut netlink, _) = rtnetlink::new_connection().unwrap();
+        let connection = tokio::spawn(connection);
+        let header = TcHeader {
+            index: device.cast_signed(),
+            handle: handle.into(),
+            parent: parent.into(),
+            ..TcHeader::default()
+        };
+        let message = TcMessage::from_parts(header, vec![TcAttribute::Kind(kind.to_owned())]);
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewQueueDiscipline(message));
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        let mut answers = netlink.request(request).unwrap();
+        let mut outcome = Ok(());
+        while let Some(answer) = answers.next().await {
+            if let NetlinkPayload::Error(error) = answer.payload {
+                outcome = error.code.map_or(Ok(()), |code| Err(-code.get()));
+            }
+        }
+        connection.abort();
+        outcome
+    })
+}
+
+/// Kinds that people give their devices; what this kernel lacks is announced.
+const KINDS: [&str; 7] = ["pfifo", "bfifo", "pfifo_fast", "fq_codel", "fq", "sfq", "codel"];
+
+#[test]
+fn every_kind_that_counts_as_repeatable_is() {
+    Bench::run(|tc, device| {
+        for kind in KINDS {
+            let handle = Handle::qdisc(0x8001);
+            match add_with_defaults(device, kind, handle, Handle::ROOT) {
+                Ok(()) => disturb_and_restore(tc, device, Restore::ByAdding),
+                Err(libc::ENOENT) => {
+                    skip("every_kind_that_counts_as_repeatable_is", &format!("sch_{kind}"));
+                    continue;
+                }
+                Err(errno) => panic!("{kind}: errno {errno}"),
+            }
+            tc.delete(Place::root(device, handle)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_prio_with_leaves_comes_back() {
+    Bench::run(|tc, device| {
+        if !has(tc, "prio") {
+            return skip("a_prio_with_leaves_comes_back", "sch_prio");
+        }
+        let root = Handle::qdisc(0x10);
+        let prio = Prio { bands: 4, priomap: [3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+        tc.add(Place::root(device, root), &QdiscSpec::Prio(prio)).unwrap();
+        for (band, handle) in [(1, 0x11), (4, 0x14)] {
+            let parent = Handle::new(0x10, band);
+            let place = Place { device, parent, handle: Handle::qdisc(handle) };
+            tc.add(place, &QdiscSpec::Tbf(TBF)).unwrap();
+        }
+        disturb_and_restore(tc, device, Restore::ByAdding);
+    });
+}
+
+/// What somebody does who tunes a device with many queues.
+#[test]
+fn an_mq_of_somebody_with_a_leaf_comes_back() {
+    Bench::run(|tc, _| {
+        let Some(device) = many_queues(4) else {
+            return skip("an_mq_of_somebody_with_a_leaf_comes_back", "ifb");
+        };
+        let mq = Handle::qdisc(0x100);
+        if add_with_defaults(device, "mq", mq, Handle::ROOT) == Err(libc::ENOENT) {
+            return skip("an_mq_of_somebody_with_a_leaf_comes_back", "sch_mq");
+        }
+        let leaf = Place { device, parent: Handle::new(0x100, 2), handle: Handle::qdisc(0x102) };
+        tc.replace(leaf, &QdiscSpec::Tbf(TBF)).unwrap();
+        disturb_and_restore(tc, device, Restore::ByAdding);
+    });
+}
+
+#[test]
+fn the_default_of_a_device_with_many_queues_comes_back() {
+    Bench::run(|tc, _| {
+        let Some(device) = many_queues(4) else {
+            return skip("the_default_of_a_device_with_many_queues_comes_back", "ifb");
+        };
+        let root = RootQdisc::snapshot(tc, device).unwrap();
+        assert_eq!(root.root().unwrap().kind, "mq", "{root:?}");
+        assert_eq!(root.qdiscs.len(), 5);
+        disturb_and_restore(tc, device, Restore::ByDeleting);
+    });
+}
+
+/// `ip link add i0 numtxqueues N type ifb`, up: a device that has a queue, unlike a veth.
+fn many_queues(count: u32) -> Option<u32> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        let connection = tokio::spawn(connection);
+        let ifb = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb)
+            .name("i0".to_owned())
+            .append_extra_attribute(LinkAttribute::NumTxQueues(count))
+            .build();
+        match handle.link().add(ifb).execute().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EOPNOTSUPP => {
+                return None;
+            }
+            other => other.unwrap(),
+        }
+        let up = LinkUnspec::new_with_name("i0").up().build();
+        handle.link().set(up).execute().await.unwrap();
+        connection.abort();
+        Some(nix::net::if_::if_nametoindex("i0").unwrap())
+    })
 }

@@ -19,6 +19,7 @@ mod not_restorable;
 mod ops;
 mod record;
 mod rehearsal;
+mod repeat;
 mod restore;
 mod snapshot;
 mod socket;

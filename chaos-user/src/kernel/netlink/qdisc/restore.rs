@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::codec::TcHtbGlob;
 use super::error::{Operation, QdiscError};
 use super::handle::Handle;
 use super::ops::Place;
-use super::snapshot::{RootQdisc, StoredClass, edit_htb};
+use super::repeat::repeated;
+use super::snapshot::{RootQdisc, StoredClass};
 use super::socket::TcSocket;
 
 impl RootQdisc {
@@ -139,15 +139,6 @@ pub(super) fn difference(wanted: &RootQdisc, got: &RootQdisc) -> String {
 
 fn root_of(class: Handle) -> Handle {
     Handle::qdisc(class.major())
-}
-
-/// The options of a dump as they have to be in a request.
-fn repeated(kind: &str, options: Option<&[u8]>) -> Option<Vec<u8>> {
-    let options = options?;
-    Some(
-        edit_htb(kind, options, |glob| glob.version = TcHtbGlob::VERSION)
-            .unwrap_or_else(|| options.to_vec()),
-    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 use super::super::snapshot::tests::{class, qdisc, snapshot};
 use super::*;
-use crate::kernel::netlink::qdisc::codec::hex;
 
 #[test]
 fn classes_are_made_from_the_top() {
@@ -25,15 +24,4 @@ fn differences_are_told() {
         difference(&before, &after),
         "tbf 3: instead of htb 1: at root, fq 2: at 1:1 is missing"
     );
-}
-
-#[test]
-fn htb_is_sent_with_the_version_of_requests() {
-    let stored = hex("18000200 11000300 0a000000 10000000 00000000 00000000 08000500 e8030000");
-    assert_eq!(
-        repeated("htb", Some(&stored)),
-        Some(hex("18000200 03000000 0a000000 10000000 00000000 00000000 08000500 e8030000"))
-    );
-    assert_eq!(repeated("tbf", Some(&stored)), Some(stored));
-    assert_eq!(repeated("pfifo", None), None);
 }

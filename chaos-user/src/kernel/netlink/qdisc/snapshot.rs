@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use netlink_packet_core::Parseable as _;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{
-    TcHtbGlob, TcQdiscHtb, TcQdiscHtbOption, TcQdiscNetem, TcQdiscNetemOption, to_bytes,
-};
+use super::codec::{TcQdiscHtb, TcQdiscNetem, TcQdiscNetemOption};
 use super::error::QdiscError;
 use super::handle::Handle;
 use super::not_restorable::NotRestorable;
 use super::rehearsal;
+use super::repeat::without_counters;
 use super::socket::TcSocket;
 
 /// Kinds whose dumped options are also what makes them, and that keep nothing else.
@@ -224,29 +223,6 @@ fn tells_its_table(options: &[u8]) -> bool {
                 _ => true,
             })
     })
-}
-
-/// htb counts in its options the packets that passed by its classes.
-fn without_counters(kind: &str, options: Vec<u8>) -> Vec<u8> {
-    edit_htb(kind, &options, |glob| glob.direct_packets = 0).unwrap_or(options)
-}
-
-/// `None` if it is no htb.
-pub(super) fn edit_htb(
-    kind: &str,
-    options: &[u8],
-    edit: impl Fn(&mut TcHtbGlob),
-) -> Option<Vec<u8>> {
-    if kind != TcQdiscHtb::KIND {
-        return None;
-    }
-    let mut htb = TcQdiscHtb::parse(options).ok()?;
-    for option in &mut htb.options {
-        if let TcQdiscHtbOption::Init(glob) = option {
-            edit(glob);
-        }
-    }
-    Some(to_bytes(&htb))
 }
 
 #[cfg(test)]
