@@ -5,17 +5,13 @@ use std::time::Duration;
 use chaos::kernel::netlink::qdisc::{Distribution, Handle, Loss, Netem, Place, Probability};
 
 use crate::support::{Bench, LOOPBACK, has, skip};
-use crate::udp::Pipe;
-
-/// A guest that is held up by its host spoils a measurement; it does not mend one. So one good
-/// measurement out of these is proof.
-const ATTEMPTS: usize = 3;
+use crate::udp::{ATTEMPTS, Pipe};
 
 #[test]
 fn packets_arrive_late() {
     Bench::run(|tc, _| {
         if !has(tc, "netem") {
-            return skip("packets_arrive_late", "sch_netem");
+            return skip("packets_arrive_late", "netem");
         }
         let place = Place::root(LOOPBACK, Handle::qdisc(1));
         for latency in [20, 100].map(Duration::from_millis) {
@@ -40,7 +36,7 @@ fn delays_follow_the_distribution() {
     const JITTER_MS: f64 = 100.0;
     Bench::run(|tc, _| {
         if !has(tc, "netem") {
-            return skip("delays_follow_the_distribution", "sch_netem");
+            return skip("delays_follow_the_distribution", "netem");
         }
         let place = Place::root(LOOPBACK, Handle::qdisc(1));
         // Passed by chance once in 1000 runs (Kolmogorov-Smirnov).
@@ -72,9 +68,9 @@ fn delays_follow_the_distribution() {
 }
 
 /// The largest difference between the share of measured and of expected delays (in ms, sorted) that
-/// are below a value. What the guest itself adds, up to 3 ms, is not held against a delay.
+/// are below a value. What the guest itself adds, up to 10 ms, is not held against a delay.
 fn distance(times: &[Duration], expected: &[f64]) -> f64 {
-    const GUEST_MS: f64 = 3.0;
+    const GUEST_MS: f64 = 10.0;
     let mut got: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
     got.sort_by(f64::total_cmp);
     let share = |of: &[f64], value: f64| {
@@ -95,7 +91,7 @@ fn loss_is_as_likely_as_asked_for() {
     const COUNT: usize = 4000;
     Bench::run(|tc, _| {
         if !has(tc, "netem") {
-            return skip("loss_is_as_likely_as_asked_for", "sch_netem");
+            return skip("loss_is_as_likely_as_asked_for", "netem");
         }
         let place = Place::root(LOOPBACK, Handle::qdisc(1));
         let mut netem = Netem::default();
@@ -115,7 +111,7 @@ fn loss_is_as_likely_as_asked_for() {
 fn a_seed_repeats_the_losses() {
     Bench::run(|tc, _| {
         if !has(tc, "netem") {
-            return skip("a_seed_repeats_the_losses", "sch_netem");
+            return skip("a_seed_repeats_the_losses", "netem");
         }
         let place = Place::root(LOOPBACK, Handle::qdisc(1));
         let mut netem = Netem::default();

@@ -20,11 +20,7 @@ fn chance(probability: f64, correlation: f64) -> Chance {
 }
 
 fn with_netem(test: &str, work: impl FnOnce(&mut TcSocket, u32) + Send) {
-    Bench::run(
-        |tc, device| {
-            if has(tc, "netem") { work(tc, device) } else { skip(test, "sch_netem") }
-        },
-    );
+    Bench::run(|tc, device| if has(tc, "netem") { work(tc, device) } else { skip(test, "netem") });
 }
 
 fn set(change: impl FnOnce(&mut Netem)) -> Netem {

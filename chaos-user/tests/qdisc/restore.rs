@@ -183,7 +183,7 @@ fn every_kind_that_counts_as_repeatable_is() {
             match add_with_defaults(device, kind, handle, Handle::ROOT) {
                 Ok(()) => disturb_and_restore(tc, device, Restore::ByAdding),
                 Err(libc::ENOENT) => {
-                    skip("every_kind_that_counts_as_repeatable_is", &format!("sch_{kind}"));
+                    skip("every_kind_that_counts_as_repeatable_is", &kind.replace('_', "-"));
                     continue;
                 }
                 Err(errno) => panic!("{kind}: errno {errno}"),
@@ -197,7 +197,7 @@ fn every_kind_that_counts_as_repeatable_is() {
 fn a_prio_with_leaves_comes_back() {
     Bench::run(|tc, device| {
         if !has(tc, "prio") {
-            return skip("a_prio_with_leaves_comes_back", "sch_prio");
+            return skip("a_prio_with_leaves_comes_back", "prio");
         }
         let root = Handle::qdisc(0x10);
         let prio = Prio { bands: 4, priomap: [3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
@@ -220,7 +220,7 @@ fn an_mq_of_somebody_with_a_leaf_comes_back() {
         };
         let mq = Handle::qdisc(0x100);
         if add_with_defaults(device, "mq", mq, Handle::ROOT) == Err(libc::ENOENT) {
-            return skip("an_mq_of_somebody_with_a_leaf_comes_back", "sch_mq");
+            return skip("an_mq_of_somebody_with_a_leaf_comes_back", "mq");
         }
         let leaf = Place { device, parent: Handle::new(0x100, 2), handle: Handle::qdisc(0x102) };
         tc.replace(leaf, &QdiscSpec::Tbf(TBF)).unwrap();

@@ -17,17 +17,20 @@ fn delay() -> Netem {
 }
 
 #[test]
-fn without_netem_the_device_stays_as_it_is() {
+fn a_tbf_is_as_before_with_netem_or_without() {
     Bench::run(|tc, device| {
-        if has(tc, "netem") {
-            return skip("without_netem_the_device_stays_as_it_is", "kernel-without-netem");
-        }
+        let netem = has(tc, "netem");
         tc.add(Place::root(device, Handle::qdisc(1)), &QdiscSpec::Tbf(TBF)).unwrap();
         let before = RootQdisc::snapshot(tc, device).unwrap();
         let plan = RootNetem::plan(tc, device, delay(), false).unwrap();
         assert_eq!(plan.restore(), Some(Restore::ByAdding));
         match plan.apply(tc) {
-            Err(RootNetemError::Qdisc(error)) => assert!(error.is_unsupported(), "{error}"),
+            Ok(active) if netem => {
+                assert_eq!(active.heal(tc).unwrap(), RootNetemHealed::AsBefore);
+            }
+            Err(RootNetemError::Qdisc(error)) if !netem => {
+                assert!(error.is_unsupported(), "{error}");
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(RootQdisc::snapshot(tc, device).unwrap(), before);
@@ -48,7 +51,7 @@ fn what_cannot_be_put_back_is_refused() {
         assert_eq!(forced.restore(), None);
         assert!(forced.notes()[0].contains("LOST"), "{:?}", forced.notes());
         if !has(tc, "netem") {
-            return skip("what_cannot_be_put_back_is_refused/forced", "sch_netem");
+            return skip("what_cannot_be_put_back_is_refused/forced", "netem");
         }
         match forced.apply(tc).unwrap().heal(tc).unwrap() {
             RootNetemHealed::AsFarAsPossible { difference } => {
@@ -75,7 +78,7 @@ fn absurd_settings_and_devices_are_refused_before_anything_is_touched() {
 fn the_loopback_is_slow_and_then_as_before() {
     Bench::run(|tc, _| {
         if !has(tc, "netem") {
-            return skip("the_loopback_is_slow_and_then_as_before", "sch_netem");
+            return skip("the_loopback_is_slow_and_then_as_before", "netem");
         }
         let before = RootQdisc::snapshot(tc, LOOPBACK).unwrap();
         let plan = RootNetem::plan(tc, LOOPBACK, delay(), false).unwrap();
@@ -108,7 +111,7 @@ fn the_loopback_is_slow_and_then_as_before() {
 fn a_later_process_puts_back_what_was_there() {
     Bench::run(|tc, device| {
         if !has(tc, "netem") {
-            return skip("a_later_process_puts_back_what_was_there", "sch_netem");
+            return skip("a_later_process_puts_back_what_was_there", "netem");
         }
         build_htb(tc, device);
         let before = RootQdisc::snapshot(tc, device).unwrap();
@@ -129,7 +132,7 @@ fn a_later_process_puts_back_what_was_there() {
 fn what_somebody_else_put_there_meanwhile_is_left_alone() {
     Bench::run(|tc, device| {
         if !has(tc, "netem") {
-            return skip("what_somebody_else_put_there_meanwhile_is_left_alone", "sch_netem");
+            return skip("what_somebody_else_put_there_meanwhile_is_left_alone", "netem");
         }
         let active = RootNetem::plan(tc, device, delay(), false).unwrap().apply(tc).unwrap();
         tc.replace(Place::root(device, Handle::qdisc(0x77)), &QdiscSpec::Tbf(TBF)).unwrap();
@@ -144,7 +147,7 @@ fn what_somebody_else_put_there_meanwhile_is_left_alone() {
 fn a_netem_of_somebody_else_is_replaced_and_comes_back() {
     Bench::run(|tc, device| {
         if !has(tc, "netem") {
-            return skip("a_netem_of_somebody_else_is_replaced_and_comes_back", "sch_netem");
+            return skip("a_netem_of_somebody_else_is_replaced_and_comes_back", "netem");
         }
         let mut theirs = delay();
         // Kernels that refuse a duplicating neighbour refuse it next to ours, too.

@@ -8,24 +8,30 @@ use chaos::kernel::netlink::qdisc::{
 
 use crate::TBF;
 use crate::support::{Bench, LOOPBACK, has, skip};
-use crate::udp::Pipe;
+use crate::udp::{ATTEMPTS, Pipe};
 
 fn steerings(tc: &mut chaos::kernel::netlink::qdisc::TcSocket) -> Vec<Steering> {
     if has(tc, "prio") { vec![Steering::Htb, Steering::Prio] } else { vec![Steering::Htb] }
 }
 
 #[test]
-fn without_netem_nothing_stays_behind() {
+fn nothing_stays_behind_with_netem_or_without() {
     Bench::run(|tc, device| {
-        if has(tc, "netem") {
-            return skip("without_netem_nothing_stays_behind", "kernel-without-netem");
-        }
+        let netem = has(tc, "netem");
         let before = RootQdisc::snapshot(tc, device).unwrap();
         let mut tree = DetourTree::install(tc, device, None).unwrap();
-        let error = tree.add(tc, &Netem::default()).unwrap_err();
-        assert!(matches!(&error, TreeError::Qdisc(error) if error.is_unsupported()), "{error}");
-        let htb = tc.classes(device).unwrap();
-        assert!(htb.iter().all(|class| class.kind != "htb"), "{htb:?}");
+        match tree.add(tc, &Netem::default()) {
+            Ok(_) => assert!(netem),
+            Err(error) => {
+                assert!(!netem, "{error}");
+                assert!(
+                    matches!(&error, TreeError::Qdisc(error) if error.is_unsupported()),
+                    "{error}"
+                );
+                let classes = tc.classes(device).unwrap();
+                assert!(classes.iter().all(|class| class.kind != "htb"), "{classes:?}");
+            }
+        }
         tree.uninstall(tc).unwrap();
         assert_eq!(RootQdisc::snapshot(tc, device).unwrap(), before);
     });
@@ -46,7 +52,7 @@ fn a_qdisc_of_somebody_else_is_left_alone() {
 fn equal_settings_share_a_leaf_and_the_rest_have_their_own() {
     Bench::run(|tc, device| {
         if !has(tc, "netem") {
-            return skip("equal_settings_share_a_leaf_and_the_rest_have_their_own", "sch_netem");
+            return skip("equal_settings_share_a_leaf_and_the_rest_have_their_own", "netem");
         }
         for steering in steerings(tc) {
             let mut tree = DetourTree::install(tc, device, Some(steering)).unwrap();
@@ -78,7 +84,7 @@ fn equal_settings_share_a_leaf_and_the_rest_have_their_own() {
 fn each_packet_is_held_as_its_class_says() {
     Bench::run(|tc, _| {
         if !has(tc, "netem") {
-            return skip("each_packet_is_held_as_its_class_says", "sch_netem");
+            return skip("each_packet_is_held_as_its_class_says", "netem");
         }
         for steering in steerings(tc) {
             let mut tree = DetourTree::install(tc, LOOPBACK, Some(steering)).unwrap();
@@ -92,19 +98,23 @@ fn each_packet_is_held_as_its_class_says() {
                 .chain([(Duration::ZERO, Pipe::new(0))])
                 .collect();
             // At the same time: no class waits for another.
-            std::thread::scope(|scope| {
-                for (latency, pipe) in &pipes {
-                    scope.spawn(move || {
-                        let mut times = pipe.latencies(20, Duration::from_millis(5));
-                        times.sort();
-                        assert_eq!(times.len(), 20);
-                        // The least: a guest that is held up by its host adds to the others.
-                        let (least, bound) = (times[0], *latency + Duration::from_millis(10));
-                        println!("{steering}: {latency:?}: {least:?}");
-                        assert!((*latency..bound).contains(&least), "{latency:?}: {times:?}");
-                    });
-                }
+            let timely = (0..ATTEMPTS).any(|_| {
+                let least: Vec<(Duration, Duration)> = std::thread::scope(|scope| {
+                    let measure = |(latency, pipe): &(Duration, Pipe)| {
+                        let times = pipe.latencies(20, Duration::from_millis(5));
+                        assert_eq!(times.len(), 20, "{steering}: {latency:?}");
+                        (*latency, times.into_iter().min().unwrap())
+                    };
+                    let running: Vec<_> =
+                        pipes.iter().map(|pipe| scope.spawn(move || measure(pipe))).collect();
+                    running.into_iter().map(|thread| thread.join().unwrap()).collect()
+                });
+                println!("{steering}: {least:?}");
+                assert!(least.iter().all(|(latency, least)| least >= latency));
+                let bound = Duration::from_millis(10);
+                least.iter().all(|(latency, least)| *least < *latency + bound)
             });
+            assert!(timely, "{steering}");
             tree.uninstall(tc).unwrap();
         }
     });
