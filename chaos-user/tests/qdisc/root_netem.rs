@@ -1,11 +1,16 @@
 //! netem for a whole device, and what was there afterwards.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chaos::fault::{RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
+use chaos::fault::{
+    Journal, Record, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo, heal_runs,
+};
 use chaos::kernel::netlink::qdisc::{
     Distribution, Handle, Loss, Netem, Place, Probability, QdiscSpec, Restore, RootQdisc,
 };
+use chaos::kernel::netns::NetNs;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::TBF;
 use crate::restore::{add_u32_filter, build_htb};
@@ -169,5 +174,63 @@ fn a_device_that_is_gone_needs_no_healing() {
         assert_eq!(undo.heal(tc).unwrap(), RootNetemHealed::DeviceGone);
         undo.before.device = 4711;
         assert_eq!(undo.heal(tc).unwrap(), RootNetemHealed::DeviceGone);
+    });
+}
+
+/// A name for the namespace of the calling thread, by which a later process finds it.
+struct Name(PathBuf);
+
+impl Name {
+    fn of_this_thread(name: &str) -> Self {
+        std::fs::create_dir_all("/run/netns").unwrap();
+        let path = Path::new("/run/netns").join(name);
+        std::fs::File::create(&path).unwrap();
+        let name = Self(path);
+        let netns = Path::new("/proc/thread-self/ns/net");
+        mount(Some(netns), &name.0, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        name
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_journal_of_a_dead_run_is_enough() {
+    // The state folder is chosen by the environment, so this test runs in a process of its own.
+    if std::env::var_os("CHAOS_STATE_DIR").is_none() {
+        let state = tempfile::tempdir().unwrap();
+        let again = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "root_netem::the_journal_of_a_dead_run_is_enough"])
+            .env("CHAOS_STATE_DIR", state.path())
+            .output()
+            .unwrap();
+        assert!(again.status.success(), "{again:?}");
+        return;
+    }
+    Bench::run(|tc, device| {
+        let _name = Name::of_this_thread(&format!("chaos-root-netem-{}", std::process::id()));
+        build_htb(tc, device);
+        let before = RootQdisc::snapshot(tc, device).unwrap();
+        let plan = RootNetem::plan(tc, device, delay(), false).unwrap();
+        let mut journal = Journal::create("dead").unwrap();
+        let netns = (&NetNs::current().unwrap()).into();
+        let undo = Box::new(plan.undo().clone());
+        journal.append(&Record::RootNetem { netns, undo }).unwrap();
+        // Stands for the netem, which not every kernel has: it is known by its handle.
+        let ours = Place::root(device, plan.undo().ours);
+        tc.replace(ours, &QdiscSpec::Tbf(TBF)).unwrap();
+        // Closing the journal without finishing it is what a crash does.
+        drop(journal);
+        let report = heal_runs(&[], true).unwrap();
+        assert_eq!(report.left, Vec::<String>::new());
+        let undone = vec!["root netem on v0".to_owned()];
+        assert_eq!(report.recovered, [("dead".to_owned(), undone)]);
+        assert_eq!(RootQdisc::snapshot(tc, device).unwrap(), before);
+        assert_eq!(heal_runs(&[], true).unwrap().recovered, []);
     });
 }
