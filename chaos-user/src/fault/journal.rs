@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::root_netem::RootNetemUndo;
 use crate::host::boot_time;
 use crate::kernel::bpf::HookPoint;
 use crate::kernel::netns::NetNs;
@@ -68,6 +69,13 @@ pub enum Record {
         ifindex: u32,
         /// Its name.
         device: String,
+    },
+    /// A device's root qdisc may be replaced by netem.
+    RootNetem {
+        /// Where the device is.
+        netns: NetnsRef,
+        /// What puts back what was there.
+        undo: Box<RootNetemUndo>,
     },
     /// The faults are in force.
     Active {

@@ -11,6 +11,7 @@ mod journal;
 mod lease;
 mod network;
 mod recover;
+mod root_netem;
 mod scope;
 
 pub use error::FaultError;
@@ -18,4 +19,7 @@ pub use evidence::{Fault, RuleEvidence};
 pub use journal::{Journal, JournalError, Record, RunState, runs};
 pub use network::{Active, NetworkFault, Session};
 pub use recover::{HealReport, heal_runs, live_counters};
+pub use root_netem::{
+    ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo,
+};
 pub use scope::{Preview, default_devices, preview, protection};

@@ -8,9 +8,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::journal::{ActiveFault, Record, RunState, runs};
+use super::root_netem::{RootNetemError, RootNetemHealed, RootNetemUndo};
 use super::{FaultError, RuleEvidence};
 use crate::kernel::bpf::Counters;
 use crate::kernel::netlink::Netlink;
+use crate::kernel::netlink::qdisc::TcSocket;
 use crate::kernel::netns::NetNs;
 
 /// What `chaos heal` did.
@@ -47,6 +49,16 @@ pub fn heal_runs(only: &[String], leave_live: bool) -> Result<HealReport, FaultE
         let mut undone = Vec::new();
         let mut failures = Vec::new();
         for record in &run.records {
+            if let Record::RootNetem { netns, undo } = record {
+                // A namespace that is gone took its qdiscs along.
+                let Some(netns) = NetNs::find(netns.inode) else { continue };
+                match heal_root(&netns, undo) {
+                    Ok(what) => undone.extend(what),
+                    Err(error) => {
+                        failures.push(format!("run `{}`, {}: {error}", run.name, undo.device));
+                    }
+                }
+            }
             if let Record::Filter { netns, ifindex, device } = record {
                 // A namespace that is gone took its filters along.
                 let Some(netns) = NetNs::find(netns.inode) else { continue };
@@ -117,7 +129,7 @@ impl Claims {
                     Record::Active { faults, .. } => {
                         faults.into_iter().for_each(|fault| claims.add(fault));
                     }
-                    Record::Begin { .. } | Record::Filter { .. } => {}
+                    Record::Begin { .. } | Record::Filter { .. } | Record::RootNetem { .. } => {}
                 }
             }
         }
@@ -152,6 +164,19 @@ fn remove_filters(netns: &NetNs, ifindex: u32, claims: &Claims) -> Result<Vec<St
         }
         Ok(removed)
     })?
+}
+
+/// Puts the root qdisc back. `None` if the device is gone.
+fn heal_root(netns: &NetNs, undo: &RootNetemUndo) -> Result<Option<String>, RootNetemError> {
+    let healed = netns.run(|| undo.heal(&mut TcSocket::open()?))??;
+    let device = &undo.device;
+    Ok(match healed {
+        RootNetemHealed::AsBefore => Some(format!("root netem on {device}")),
+        RootNetemHealed::AsFarAsPossible { difference } => {
+            Some(format!("root netem on {device} (forced: {difference})"))
+        }
+        RootNetemHealed::DeviceGone => None,
+    })
 }
 
 /// Reads the counters of another process's fault.

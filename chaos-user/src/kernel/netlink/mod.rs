@@ -6,6 +6,7 @@
 mod addr;
 mod filter;
 mod link;
+pub mod qdisc;
 mod route;
 pub mod sockets;
 

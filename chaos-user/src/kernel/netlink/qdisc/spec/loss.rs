@@ -1,0 +1,88 @@
+//! How packets get lost.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::netlink::qdisc::Probability;
+use crate::kernel::netlink::qdisc::codec::{TcNetemGeModel, TcNetemGiModel, TcNetemLoss};
+
+/// A loss model of netem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "model")]
+#[non_exhaustive]
+pub enum Loss {
+    /// Each packet by itself, or with some memory of the one before. `tc … loss random`.
+    Random {
+        /// How likely a packet is lost.
+        probability: Probability,
+        /// How much a decision resembles the one before; 0 for none.
+        correlation: Probability,
+    },
+    /// Four states: received and lost, alone and in bursts. `tc … loss state`.
+    FourState {
+        /// From "received in a gap" to "lost in a burst".
+        p13: Probability,
+        /// From "lost in a burst" back to "received in a gap".
+        p31: Probability,
+        /// From "lost in a burst" to "received in a burst".
+        p32: Probability,
+        /// From "received in a burst" to "lost in a burst".
+        p23: Probability,
+        /// From "received in a gap" to "lost alone".
+        p14: Probability,
+    },
+    /// Gilbert-Elliott: a good and a bad state, each with its own loss. `tc … loss gemodel`.
+    GilbertElliott {
+        /// From the good to the bad state.
+        p: Probability,
+        /// From the bad to the good state.
+        r: Probability,
+        /// Loss in the bad state (1-h); 100 % in the simple Gilbert model.
+        bad_loss: Probability,
+        /// Loss in the good state (1-k); 0 in the Gilbert models.
+        good_loss: Probability,
+    },
+}
+
+impl Loss {
+    /// No loss.
+    pub const NONE: Self =
+        Self::Random { probability: Probability::ZERO, correlation: Probability::ZERO };
+
+    /// Independent loss.
+    pub fn random(probability: Probability) -> Self {
+        Self::Random { probability, correlation: Probability::ZERO }
+    }
+
+    /// Whether nothing is ever lost.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Random { probability, .. } if probability.is_zero())
+    }
+
+    /// The model as an attribute; random loss has none.
+    pub(super) fn model(&self) -> Option<TcNetemLoss> {
+        match *self {
+            Self::Random { .. } => None,
+            Self::FourState { p13, p31, p32, p23, p14 } => Some(TcNetemLoss::Gi(TcNetemGiModel {
+                p13: p13.0,
+                p31: p31.0,
+                p32: p32.0,
+                p14: p14.0,
+                p23: p23.0,
+            })),
+            Self::GilbertElliott { p, r, bad_loss, good_loss } => {
+                Some(TcNetemLoss::Ge(TcNetemGeModel {
+                    p: p.0,
+                    r: r.0,
+                    h: bad_loss.complement().0,
+                    k1: good_loss.0,
+                }))
+            }
+        }
+    }
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
