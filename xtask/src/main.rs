@@ -10,6 +10,7 @@ mod setup;
 mod stage;
 mod suite;
 mod task;
+mod vm;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ enum Tasks {
     Build(task::Build),
     Run(task::Run),
     Test(task::Test),
+    Vm(task::Vm),
     Lint(task::Lint),
     Bench(task::Bench),
     Deny(task::Deny),
@@ -57,13 +59,17 @@ enum Tasks {
     RootSuites(task::RootSuites),
 }
 
-/// The exit code of a task that could not do its work. `run` hands through the exit codes of
+/// The exit code of a task that could not do its work. `run` and `vm run` hand through the exit codes of
 /// `chaos`, in which 1 means that an experiment failed; 5 means there that the tool failed.
 const TOOL_FAILED: u8 = 5;
 
 fn main() -> ExitCode {
     let Cli { task } = Cli::parse();
-    let on_error = if matches!(task, Tasks::Run(_)) { TOOL_FAILED } else { 1 };
+    let on_error = match &task {
+        Tasks::Run(_) => TOOL_FAILED,
+        Tasks::Vm(vm) if vm.hands_exit_code_through() => TOOL_FAILED,
+        _ => 1,
+    };
     run(task).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(on_error)
@@ -78,6 +84,7 @@ fn run(task: Tasks) -> Result<ExitCode> {
         Tasks::Build(task) => task.run(layout),
         Tasks::Run(task) => task.run(layout),
         Tasks::Test(task) => task.run(layout),
+        Tasks::Vm(task) => task.run(layout),
         Tasks::Lint(task) => task.run(layout),
         Tasks::Bench(task) => task.run(layout),
         Tasks::Deny(task) => task.run(layout),

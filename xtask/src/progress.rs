@@ -78,7 +78,7 @@ pub(crate) fn run_logged(layout: &Layout, name: &str, command: &mut Command) -> 
             break status;
         }
         std::thread::sleep(Duration::from_millis(100));
-        display.tick(&log);
+        display.tick(|| last_line(&log));
     };
     let elapsed = start.elapsed();
     display.end(status.success(), elapsed);
@@ -111,7 +111,7 @@ pub(crate) fn human(duration: Duration) -> String {
 }
 
 /// What the user sees of a running command.
-struct Display {
+pub(crate) struct Display {
     name: String,
     bar: Option<ProgressBar>,
     start: Instant,
@@ -119,7 +119,8 @@ struct Display {
 }
 
 impl Display {
-    fn new(name: &str) -> Self {
+    /// Shows that the step `name` has begun.
+    pub(crate) fn new(name: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) =
@@ -137,7 +138,8 @@ impl Display {
         Self { name: name.into(), bar, start: Instant::now(), next }
     }
 
-    fn tick(&mut self, log: &Path) {
+    /// Shows that it goes on; `line` says how far it is, and is only asked now and then.
+    pub(crate) fn tick(&mut self, line: impl FnOnce() -> Option<String>) {
         if let Some(bar) = &self.bar {
             bar.tick();
         }
@@ -147,15 +149,16 @@ impl Display {
         }
         if let Some(bar) = &self.bar {
             self.next = elapsed + Duration::from_millis(500);
-            bar.set_message(last_line(log).unwrap_or_default());
+            bar.set_message(line().unwrap_or_default());
         } else {
             self.next = elapsed + HEARTBEAT;
-            let line = last_line(log).unwrap_or_default();
+            let line = line().unwrap_or_default();
             eprintln!("    {} so far: {line}", human(elapsed));
         }
     }
 
-    fn end(&self, success: bool, elapsed: Duration) {
+    /// Shows that it has ended.
+    pub(crate) fn end(&self, success: bool, elapsed: Duration) {
         let mark = if success { "done" } else { "FAILED" };
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

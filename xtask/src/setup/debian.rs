@@ -37,15 +37,22 @@ impl Distribution {
             bail!("{why}: install these packages: {names}");
         };
         eprintln!("==> {why}: installing Debian's {names}");
-        self.privilege.prepare()?;
-        let mut update = self.apt_get(apt)?;
-        // Without the lists the install may still work, from those of last time.
-        if !run_logged(layout, "apt-get update", update.arg("update"))?.status.success() {
-            eprintln!("    apt-get update failed; trying with the package lists that are here");
-        }
+        self.update(layout)?;
         let mut install = self.apt_get(apt)?;
         install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
         run_logged(layout, &format!("apt-get install {names}"), &mut install)?.success()?;
+        Ok(())
+    }
+
+    /// Fetches the package lists.
+    pub(crate) fn update(&self, layout: &Layout) -> Result<()> {
+        let Some(apt) = &self.apt else { bail!("there is no apt-get of Debian here") };
+        self.privilege.prepare()?;
+        let mut update = self.apt_get(apt)?;
+        // Lists of last time may still do; what needs them says so if they do not.
+        if !run_logged(layout, "apt-get update", update.arg("update"))?.status.success() {
+            eprintln!("    apt-get update failed; going on with the package lists that are here");
+        }
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! Builds the privileged tests and the programs they start, statically linked.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use chaos_ebpf_build::Layout;
-use chaos_guest::Suite;
+use chaos_suite::Suite;
 
 use super::artifacts::{Executable, executables};
 use crate::command::{cargo, host_triple};
@@ -18,14 +18,22 @@ const PACKAGE: &str = "chaos-user";
 const REFERENCE_TARGET: &str = "marketplace";
 
 /// The other packages with a host side.
-const OTHER_PACKAGES: [&str; 5] =
-    ["chaos-common", "xtask", "xtask/ebpf-build", "xtask/guest", "examples/marketplace"];
+const OTHER_PACKAGES: [&str; 6] = [
+    "chaos-common",
+    "xtask",
+    "xtask/ebpf-build",
+    "xtask/guest",
+    "xtask/suite",
+    "examples/marketplace",
+];
 
 /// Static programs: they run on this host and in a VM that has no libraries.
 #[derive(Debug)]
 pub(crate) struct Programs {
     /// The test programs.
     pub(crate) suites: Vec<Suite>,
+    /// `chaos` and the programs of the reference target.
+    pub(crate) binaries: Vec<PathBuf>,
 }
 
 /// Builds them all.
@@ -34,9 +42,7 @@ pub(crate) fn build_programs(layout: &Layout) -> Result<Programs> {
     if names.is_empty() {
         bail!("{PACKAGE} has no integration tests");
     }
-    build(layout, "build the static programs", "build", |build| {
-        build.args(["-p", PACKAGE, "-p", REFERENCE_TARGET, "--bins"]);
-    })?;
+    let binaries = build_lab_binaries(layout)?;
     let tests = build(layout, "build the privileged tests", "test", |build| {
         build.args(["-p", PACKAGE, "--no-run"]);
         for name in &names {
@@ -50,7 +56,24 @@ pub(crate) fn build_programs(layout: &Layout) -> Result<Programs> {
     if suites.len() != names.len() {
         bail!("cargo built {} of the {} privileged tests", suites.len(), names.len());
     }
-    Ok(Programs { suites })
+    Ok(Programs { suites, binaries })
+}
+
+/// Builds `chaos` and the programs of the reference target, statically.
+pub(crate) fn build_lab_binaries(layout: &Layout) -> Result<Vec<PathBuf>> {
+    build_static_binaries(layout, "build the static programs", &[PACKAGE, REFERENCE_TARGET])
+}
+
+/// Builds the programs of some packages, statically.
+pub(crate) fn build_static_binaries(
+    layout: &Layout,
+    name: &str,
+    packages: &[&str],
+) -> Result<Vec<PathBuf>> {
+    let messages = build(layout, name, "build", |build| {
+        build.arg("--bins").args(packages.iter().flat_map(|package| ["-p", package]));
+    })?;
+    Ok(executables(&messages, "bin").into_iter().map(|binary| binary.path).collect())
 }
 
 /// Runs cargo for static executables and returns its JSON messages.
@@ -64,7 +87,7 @@ fn build(
     command
         .args(["--locked", "--message-format=json-render-diagnostics"])
         .args(["--target", &host_triple()])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     arguments(&mut command);
     let finished = run_logged(layout, name, &mut command)?.success()?;

@@ -42,6 +42,12 @@ impl Features {
         toml::from_str(include_str!("../../features.toml")).context("features.toml is wrong")
     }
 
+    /// Whether the list has the feature.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, feature: &str) -> bool {
+        self.0.contains_key(feature)
+    }
+
     /// Looks for a feature in the kernel of this release, configuration and file tree.
     pub(crate) fn presence(
         &self,

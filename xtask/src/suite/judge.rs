@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use chaos_guest::{Outcome, Record};
+use chaos_suite::{Outcome, Record};
 
 use super::Presence;
 use crate::stage::Tally;

@@ -7,7 +7,9 @@ mod judge;
 mod kernel_config;
 
 pub(crate) use artifacts::executables;
-pub(crate) use build::{Programs, build_programs, integration_tests_outside};
+pub(crate) use build::{
+    Programs, build_lab_binaries, build_programs, build_static_binaries, integration_tests_outside,
+};
 pub(crate) use features::{Features, Presence};
 pub(crate) use judge::judge;
 pub(crate) use kernel_config::KernelConfig;

@@ -8,6 +8,7 @@ mod root_suites;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 pub(crate) use bench::Bench;
 pub(crate) use build::Build;
@@ -17,6 +18,7 @@ pub(crate) use root_suites::RootSuites;
 pub(crate) use run::Run;
 pub(crate) use setup::Setup;
 pub(crate) use test::Test;
+pub(crate) use vm::Vm;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chaos_ebpf_build::Layout;
-use chaos_guest::{Outcome, Record, Suite};
+use chaos_suite::{Outcome, Record, Suite};
 use clap::Args;
 
 use super::Task;

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use chaos_ebpf_build::Layout;
-use chaos_guest::Record;
+use chaos_suite::Record;
 use clap::Args;
 
 use super::Task;
 use super::build::build_object;
 use super::lint::lint_stages;
+use super::vm::test_stages;
 use crate::command::cargo;
 use crate::privilege::Privilege;
 use crate::progress::{Finished, log_path, run_logged};
@@ -18,8 +19,9 @@ use crate::stage::{Report, parse_libtest, render};
 use crate::suite::{
     Features, KernelConfig, Programs, build_programs, integration_tests_outside, judge,
 };
+use crate::vm::{Accelerator, Catalogue};
 
-/// Run every test: formatting, lints, unit, documentation and privileged tests
+/// Run every test: formatting, lints, unit and privileged tests, the latter also in VMs
 ///
 /// Every stage runs to its end even if an earlier one failed; a table and one line with the sums
 /// come last, and the exit code is 1 if anything failed. A stage that is one check, such as
@@ -42,6 +44,17 @@ impl Task for Test {
         match build_programs(layout) {
             Ok(programs) => {
                 reports.push(stage("privileged tests", || privileged(layout, &programs, filter)));
+                let catalogue = Catalogue::load()?;
+                let kernels = catalogue.select(None)?;
+                let accelerator = Accelerator::Tcg;
+                reports.extend(test_stages(
+                    layout,
+                    &catalogue,
+                    &kernels,
+                    &programs,
+                    filter,
+                    accelerator,
+                ));
             }
             Err(error) => {
                 reports.push(Report::broken("privileged tests", start.elapsed(), &error));
@@ -103,7 +116,7 @@ fn privileged(layout: &Layout, programs: &Programs, filter: Option<&str>) -> Res
     let finished = run_logged(layout, "privileged tests", &mut command)?;
     let text =
         fs::read_to_string(&report).with_context(|| format!("cannot read {}", report.display()))?;
-    let records: Vec<_> = text.lines().filter_map(|line| Record::parse(line).ok()).collect();
+    let records: Vec<_> = text.lines().filter_map(Record::parse).collect();
     let features = Features::load()?;
     let config = KernelConfig::of_this_kernel();
     let uname = nix::sys::utsname::uname().context("cannot ask for the kernel's release")?;
