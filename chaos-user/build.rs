@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use chaos_ebpf_build::{Builder, OBJECT_ENV};
+use chaos_ebpf_build::{Builder, Layout, OBJECT_ENV};
 
 fn main() -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
@@ -13,8 +13,12 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-env-changed={OBJECT_ENV}");
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").context("no OUT_DIR")?);
     let object = match std::env::var_os(OBJECT_ENV) {
-        Some(prebuilt) => prebuilt.into(),
-        None => Builder::new(workspace, &out_dir.join("bpf"))?.build()?,
+        Some(prebuilt) => {
+            let prebuilt = PathBuf::from(prebuilt);
+            println!("cargo::rerun-if-changed={}", prebuilt.display());
+            prebuilt
+        }
+        None => Builder::new(Layout::new(workspace))?.build()?,
     };
     std::fs::copy(&object, out_dir.join("chaos.o"))
         .with_context(|| format!("cannot copy {}", object.display()))?;

@@ -5,16 +5,23 @@
 //! distribution's `cargo-web`, `rustc-web` and `rust-web-src`. xtask and `chaos-user`'s build
 //! script share this code, so that `cargo check` and `cargo xtask build` cannot disagree.
 
+mod layout;
 mod linker;
 mod toolchain;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-pub use linker::{BPF_LINKER_VERSION, installed_linker, linker_install_command, linker_root};
-pub use toolchain::{DEBIAN_PACKAGES, Toolchain, find_toolchain, how_to_get_a_toolchain};
+pub use layout::Layout;
+pub use linker::{BPF_LINKER_VERSION, installed_linker, installed_tool, linker_install_command};
+pub use toolchain::{
+    Candidate, DEBIAN_CLIPPY, DEBIAN_PACKAGES, Toolchain, candidates, find_toolchain,
+    how_to_get_a_toolchain,
+};
+pub use version::{MINIMUM_RUSTC, RustcVersion, SUPPORTED_LLVM, Unusable};
 
 /// Names a prebuilt object: the build script then takes it and builds nothing.
 pub const OBJECT_ENV: &str = "CHAOS_EBPF_OBJECT";
@@ -27,27 +34,18 @@ pub const fn target() -> &'static str {
 /// Everything that decides how the object is built.
 #[derive(Debug)]
 pub struct Builder {
-    workspace: PathBuf,
-    target_dir: PathBuf,
+    layout: Layout,
     toolchain: Toolchain,
     linker: PathBuf,
 }
 
 impl Builder {
     /// Looks for the toolchain and for bpf-linker; the error says which commands to run.
-    ///
-    /// `target_dir` is where cargo may put the bpf build's own files; it must not be the folder
-    /// that an outer cargo has locked.
-    pub fn new(workspace: &Path, target_dir: &Path) -> Result<Self> {
+    pub fn new(layout: Layout) -> Result<Self> {
         let toolchain = find_toolchain();
-        let linker = installed_linker(workspace);
+        let linker = installed_linker(&layout);
         match (toolchain, linker) {
-            (Some(toolchain), Some(linker)) => Ok(Self {
-                workspace: workspace.into(),
-                target_dir: target_dir.into(),
-                toolchain,
-                linker,
-            }),
+            (Some(toolchain), Some(linker)) => Ok(Self { layout, toolchain, linker }),
             (toolchain, linker) => {
                 let mut missing = String::new();
                 if toolchain.is_none() {
@@ -56,7 +54,7 @@ impl Builder {
                 }
                 if linker.is_none() {
                     missing.push_str("\nno bpf-linker; run\n    ");
-                    missing.push_str(&linker_install_command(workspace));
+                    missing.push_str(&linker_install_command(&layout));
                     missing.push('\n');
                 }
                 bail!(
@@ -67,6 +65,12 @@ impl Builder {
         }
     }
 
+    /// The same, with another toolchain.
+    #[must_use]
+    pub fn with_toolchain(self, toolchain: Toolchain) -> Self {
+        Self { toolchain, ..self }
+    }
+
     /// Which compiler was found, for progress output.
     pub fn toolchain(&self) -> &Toolchain {
         &self.toolchain
@@ -74,41 +78,49 @@ impl Builder {
 
     /// Builds the object and returns its path.
     pub fn build(&self) -> Result<PathBuf> {
-        self.cargo("build", &[])?;
-        let object = self.target_dir.join(target()).join("release/chaos");
+        run(&mut self.build_command()?)?;
+        let object = self.object();
         if !object.is_file() {
             bail!("the bpf build succeeded but left no object at {}", object.display());
         }
         Ok(object)
     }
 
-    /// Runs clippy over the bpf crate, warnings being errors; needs a toolchain that has clippy.
-    pub fn clippy(&self) -> Result<()> {
-        self.cargo("clippy", &["-D", "warnings"])
+    /// The command that builds [`Self::object`].
+    pub fn build_command(&self) -> Result<Command> {
+        self.cargo("build")
     }
 
-    fn cargo(&self, verb: &str, trailing: &[&str]) -> Result<()> {
+    /// Where the object is once it is built.
+    pub fn object(&self) -> PathBuf {
+        self.layout.bpf().join(target()).join("release/chaos")
+    }
+
+    /// Clippy over the bpf crate, warnings being errors; needs [`Toolchain::has_clippy`].
+    pub fn clippy_command(&self) -> Result<Command> {
+        let mut command = self.cargo("clippy")?;
+        command.args(["--", "-D", "warnings"]);
+        Ok(command)
+    }
+
+    fn cargo(&self, verb: &str) -> Result<Command> {
         let mut command = self.toolchain.cargo();
         command
-            .current_dir(&self.workspace)
+            .current_dir(self.layout.root())
             .args([verb, "--release", "--package", "chaos-ebpf", "--locked"])
             .args(["-Z", "build-std=core", "--target", target()])
             .arg("--target-dir")
-            .arg(&self.target_dir)
-            .env("PATH", path_with(self.linker.parent())?)
+            .arg(self.layout.bpf())
+            .env("PATH", path_with([self.toolchain.bin(), self.linker.parent()])?)
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags());
         // What an outer cargo sets for its own compiler must not leak into this one.
-        for name in
-            ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC", "RUSTUP_TOOLCHAIN"]
-        {
-            if name != "RUSTUP_TOOLCHAIN" || !self.toolchain.is_rustup() {
-                command.env_remove(name);
-            }
+        for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC"] {
+            command.env_remove(name);
         }
-        if !trailing.is_empty() {
-            command.arg("--").args(trailing);
+        if !self.toolchain.is_rustup() {
+            command.env_remove("RUSTUP_TOOLCHAIN");
         }
-        run(&mut command)
+        Ok(command)
     }
 }
 
@@ -124,9 +136,10 @@ fn rustflags() -> String {
     .join("\x1f")
 }
 
-fn path_with(first: Option<&Path>) -> Result<std::ffi::OsString> {
+fn path_with(first: [Option<&Path>; 2]) -> Result<std::ffi::OsString> {
     let old = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = first.map(Path::to_path_buf).into_iter().chain(std::env::split_paths(&old));
+    let dirs =
+        first.into_iter().flatten().map(Path::to_path_buf).chain(std::env::split_paths(&old));
     std::env::join_paths(dirs).context("a folder on PATH has a colon in its name")
 }
 

@@ -4,8 +4,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::version::{RustcVersion, Unusable};
+
 /// Debian's packages of a recent Rust with its library sources.
 pub const DEBIAN_PACKAGES: [&str; 3] = ["cargo-web", "rustc-web", "rust-web-src"];
+
+/// Debian's package of the clippy that belongs to [`DEBIAN_PACKAGES`].
+pub const DEBIAN_CLIPPY: &str = "rust-web-clippy";
+
+/// Where Debian's packages put their programs.
+const DEBIAN_BIN: &str = "/usr/bin";
 
 /// A compiler that can build `core` for the bpf target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +25,17 @@ pub enum Toolchain {
         /// Where the distribution keeps the matching libLLVM, which bpf-linker loads.
         library_path: PathBuf,
     },
+}
+
+/// A compiler with the library sources that was looked at, and the verdict on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The compiler.
+    pub toolchain: Toolchain,
+    /// What it says about itself.
+    pub version: RustcVersion,
+    /// Why it cannot be used, if so.
+    pub unusable: Option<Unusable>,
 }
 
 impl fmt::Display for Toolchain {
@@ -31,6 +50,15 @@ impl fmt::Display for Toolchain {
 impl Toolchain {
     pub(crate) fn is_rustup(&self) -> bool {
         matches!(self, Self::Rustup(_))
+    }
+
+    /// The folder that must come first on PATH, so that cargo finds this toolchain's own
+    /// subcommands and not another's of the same name.
+    pub(crate) fn bin(&self) -> Option<&'static Path> {
+        match self {
+            Self::Rustup(_) => None,
+            Self::Debian { .. } => Some(Path::new(DEBIAN_BIN)),
+        }
     }
 
     /// This toolchain's cargo, ready for unstable flags.
@@ -51,11 +79,27 @@ impl Toolchain {
             }
         }
     }
+
+    /// Whether this toolchain has clippy.
+    pub fn has_clippy(&self) -> bool {
+        match self {
+            Self::Rustup(name) => Command::new("rustup")
+                .args(["run", name, "cargo-clippy", "--version"])
+                .output()
+                .is_ok_and(|output| output.status.success()),
+            Self::Debian { .. } => Path::new("/usr/bin/clippy-driver").is_file(),
+        }
+    }
 }
 
 /// Looks for a usable toolchain: rustup nightlies first, then Debian's packages.
 pub fn find_toolchain() -> Option<Toolchain> {
-    rustup_nightly().or_else(debian)
+    candidates().find(|found| found.unusable.is_none()).map(|found| found.toolchain)
+}
+
+/// Every compiler with the library sources, usable or not, the preferred one first.
+pub fn candidates() -> impl Iterator<Item = Candidate> {
+    rustup_nightlies().chain(debian())
 }
 
 /// The commands that make [`find_toolchain`] succeed, one way per line.
@@ -67,34 +111,50 @@ pub fn how_to_get_a_toolchain() -> String {
     )
 }
 
-fn rustup_nightly() -> Option<Toolchain> {
-    let list = Command::new("rustup").args(["toolchain", "list"]).output().ok()?;
-    let names = String::from_utf8(list.stdout).ok()?;
+fn rustup_nightlies() -> impl Iterator<Item = Candidate> {
+    let list = Command::new("rustup").args(["toolchain", "list"]).output();
+    let names = list.map(|list| String::from_utf8_lossy(&list.stdout).into_owned());
     names
+        .unwrap_or_default()
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| name.starts_with("nightly"))
-        .find(|name| has_rust_src(name))
-        .map(|name| Toolchain::Rustup(name.into()))
+        .map(String::from)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .filter_map(|name| {
+            let rustc = || {
+                let mut command = Command::new("rustup");
+                command.args(["run", &name, "rustc"]);
+                command
+            };
+            has_rust_src(&mut rustc()).then_some(())?;
+            let version = RustcVersion::ask(&mut rustc())?;
+            Some(Candidate::new(Toolchain::Rustup(name), version))
+        })
 }
 
-fn has_rust_src(toolchain: &str) -> bool {
-    let Ok(output) =
-        Command::new("rustup").args(["run", toolchain, "rustc", "--print", "sysroot"]).output()
-    else {
+fn debian() -> Option<Candidate> {
+    let rustc = || Command::new("/usr/bin/rustc");
+    if !has_rust_src(&mut rustc()) || !Path::new("/usr/bin/cargo").is_file() {
+        return None;
+    }
+    let version = RustcVersion::ask(&mut rustc())?;
+    let library_path = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    Some(Candidate::new(Toolchain::Debian { library_path: library_path.into() }, version))
+}
+
+fn has_rust_src(rustc: &mut Command) -> bool {
+    let Ok(output) = rustc.args(["--print", "sysroot"]).output() else {
         return false;
     };
     let sysroot = String::from_utf8_lossy(&output.stdout);
     Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
 }
 
-fn debian() -> Option<Toolchain> {
-    let output = Command::new("/usr/bin/rustc").args(["--print", "sysroot"]).output().ok()?;
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let sources = sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs");
-    if !sources.is_file() || !Path::new("/usr/bin/cargo").is_file() {
-        return None;
+impl Candidate {
+    fn new(toolchain: Toolchain, version: RustcVersion) -> Self {
+        let unusable = version.check().err();
+        Self { toolchain, version, unusable }
     }
-    let library_path = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    Some(Toolchain::Debian { library_path: library_path.into() })
 }

@@ -1,0 +1,24 @@
+//! House rules that clippy does not know, one per file.
+
+mod no_foreign_tools;
+mod orphans;
+mod pure_modules;
+mod size;
+mod source;
+
+use anyhow::Result;
+use chaos_ebpf_build::Layout;
+
+use source::Source;
+
+/// A house rule: the files that break it, and how.
+type Rule = fn(&[Source]) -> Vec<String>;
+
+const RULES: [Rule; 4] =
+    [size::check, orphans::check, pure_modules::check, no_foreign_tools::check];
+
+/// Checks every rule on every Rust file of the workspace; returns what is wrong.
+pub(crate) fn check(layout: &Layout) -> Result<Vec<String>> {
+    let sources = source::read_all(layout)?;
+    Ok(RULES.iter().flat_map(|rule| rule(&sources)).collect())
+}

@@ -1,0 +1,185 @@
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use chaos_ebpf_build::Layout;
+use chaos_suite::Work;
+use clap::{Args, Subcommand};
+
+use super::Task;
+use super::build::build_object;
+use crate::setup::ensure_all;
+use crate::stage::{Report, render};
+use crate::suite::{Programs, build_lab_binaries, build_programs};
+use crate::vm::{Accelerator, Catalogue, Console, Image, Kernel, KernelEntry, Machine, Qemu};
+
+/// How long one test may take under emulation.
+const TEST_LIMIT: Duration = Duration::from_mins(3);
+
+/// How long all tests of one kernel may take.
+const KERNEL_LIMIT: Duration = Duration::from_mins(15);
+
+/// How long `vm run` lets a command run.
+const COMMAND_LIMIT: Duration = Duration::from_mins(30);
+
+/// How long a shell may stay open.
+const SHELL_LIMIT: Duration = Duration::from_hours(24);
+
+/// Run the privileged tests, a shell or one command in VMs with stock Debian kernels
+///
+/// Kernels, QEMU and busybox come out of Debian's archive, unpacked below target/xtask and not
+/// installed. The guest boots from an initramfs with static programs and reports on a serial port
+/// of its own; its console is kept in target/xtask/vm/KERNEL/console.log. A test may skip itself
+/// only for what xtask/kernels.toml says that its kernel lacks.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Vm {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Only tests or suites whose name contains this
+    #[arg(last = true)]
+    filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct MachineArgs {
+    /// One kernel of xtask/kernels.toml [default: all for tests, the newest otherwise]
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+    /// What executes the guest
+    #[arg(long, value_enum, default_value = "tcg")]
+    accel: Accelerator,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Open a shell with chaos, the reference target and experiments/ in it; `exit` powers off
+    Shell(#[command(flatten)] MachineArgs),
+    /// Run one command, such as `vm run -- chaos run all`, and return its exit code
+    Run {
+        #[command(flatten)]
+        machine: MachineArgs,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        argv: Vec<String>,
+    },
+}
+
+impl Vm {
+    /// Whether the exit code will be that of a command in the guest.
+    pub(crate) fn hands_exit_code_through(&self) -> bool {
+        matches!(self.action, Some(Action::Run { .. }))
+    }
+}
+
+impl Task for Vm {
+    fn run(self, layout: &Layout) -> Result<ExitCode> {
+        let catalogue = Catalogue::load()?;
+        build_object(layout, &ensure_all(layout)?)?;
+        match self.action {
+            None => {
+                let kernels = catalogue.select(self.machine.kernel.as_deref())?;
+                let programs = build_programs(layout)?;
+                let filter = self.filter.as_deref();
+                let accelerator = self.machine.accel;
+                let stages =
+                    test_stages(layout, &catalogue, &kernels, &programs, filter, accelerator);
+                print!("{}", render(&stages));
+                let ok = stages.iter().all(Report::ok);
+                Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            Some(Action::Shell(args)) => {
+                eprintln!("==> booting; `exit` or Ctrl-D powers off");
+                let work = Work::Shell { directory: layout.root().into() };
+                one(layout, &catalogue, &args, &work, Console::Terminal, SHELL_LIMIT)
+            }
+            Some(Action::Run { machine, argv }) => {
+                let work = Work::Command { argv, directory: layout.root().into() };
+                one(layout, &catalogue, &machine, &work, Console::Output, COMMAND_LIMIT)
+            }
+        }
+    }
+}
+
+/// The privileged tests on each of these kernels, one stage per kernel.
+pub(super) fn test_stages(
+    layout: &Layout,
+    catalogue: &Catalogue,
+    kernels: &[&KernelEntry],
+    programs: &Programs,
+    filter: Option<&str>,
+    accelerator: Accelerator,
+) -> Vec<Report> {
+    let start = Instant::now();
+    let name = |kernel: &KernelEntry| format!("VM, kernel {}", kernel.name);
+    let machine = || -> Result<Machine<'_>> {
+        Ok(Machine {
+            layout,
+            qemu: Qemu::fetch(layout)?,
+            image: Image::new(layout, programs.binaries.clone())?,
+            modules: catalogue.modules(),
+            accelerator,
+        })
+    };
+    let machine = match machine() {
+        Ok(machine) => machine,
+        Err(error) => {
+            let broken =
+                |kernel: &&KernelEntry| Report::broken(&name(kernel), start.elapsed(), &error);
+            return kernels.iter().map(broken).collect();
+        }
+    };
+    let work = Work::Suites {
+        suites: programs.suites.clone(),
+        filter: filter.map(String::from),
+        test_limit: TEST_LIMIT.as_secs(),
+    };
+    let limits = [KERNEL_LIMIT, TEST_LIMIT + Duration::from_mins(1)];
+    kernels
+        .iter()
+        .map(|entry| {
+            let start = Instant::now();
+            let report = Kernel::fetch(layout, entry)
+                .and_then(|kernel| machine.run(&entry.name, &kernel, &work, Console::None, limits));
+            match report {
+                Ok(report) => {
+                    let elapsed = start.elapsed();
+                    Report { name: name(entry), elapsed, ..report.stage(entry) }
+                }
+                Err(error) => Report::broken(&name(entry), start.elapsed(), &error),
+            }
+        })
+        .collect()
+}
+
+/// One guest for one piece of work, whose exit code becomes ours.
+fn one(
+    layout: &Layout,
+    catalogue: &Catalogue,
+    args: &MachineArgs,
+    work: &Work,
+    console: Console,
+    limit: Duration,
+) -> Result<ExitCode> {
+    let kernels = catalogue.select(args.kernel.as_deref())?;
+    let entry = kernels.last().context("no kernel is listed")?;
+    let machine = Machine {
+        layout,
+        qemu: Qemu::fetch(layout)?,
+        image: Image::new(layout, build_lab_binaries(layout)?)?,
+        modules: catalogue.modules(),
+        accelerator: args.accel,
+    };
+    let kernel = Kernel::fetch(layout, entry)?;
+    let report = machine.run(&entry.name, &kernel, work, console, [limit; 2])?;
+    let (code, problems) = report.exit();
+    for problem in problems {
+        eprintln!("in the guest: {problem}");
+    }
+    match code {
+        Some(code) if report.complete() => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        _ => bail!("{}; its console is {}", report.why_incomplete(), report.console.display()),
+    }
+}
