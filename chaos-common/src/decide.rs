@@ -164,9 +164,9 @@ mod tests {
 
         #[test]
         fn both_ends_choose_the_same_flows(seed: u64, local: [u32; 4], remote: [u32; 4], ports: (u16, u16), protocol: u8) {
-            let here = Endpoints { local, remote, local_port: ports.0, remote_port: ports.1, protocol };
-            let there = Endpoints { local: remote, remote: local, local_port: ports.1, remote_port: ports.0, protocol };
-            prop_assert_eq!(flow_hash(seed, &here), flow_hash(seed, &there));
+            let one = Endpoints { local, remote, local_port: ports.0, remote_port: ports.1, protocol };
+            let other = Endpoints { local: remote, remote: local, local_port: ports.1, remote_port: ports.0, protocol };
+            prop_assert_eq!(flow_hash(seed, &one), flow_hash(seed, &other));
         }
 
         #[test]

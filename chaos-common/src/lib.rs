@@ -4,6 +4,10 @@
 //! seeded decision through this crate. All structs are `repr(C)` without padding, which the
 //! `zerocopy::IntoBytes` derive proves at compile time, and have an asserted size.
 #![cfg_attr(not(test), no_std)]
+#![expect(
+    clippy::inline_always,
+    reason = "the verifier follows calls at a cost, and the kernel side must not make needless ones"
+)]
 
 mod layout;
 

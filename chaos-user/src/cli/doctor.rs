@@ -64,7 +64,7 @@ fn print(report: &Report) {
             Support::Yes => println!("  yes {name}: {purpose}"),
             Support::No(why) => println!("  NO  {name} (Linux {since}): {purpose}\n      {why}"),
             Support::Unknown(why) => {
-                println!("  ?   {name}: {purpose}\n      could not be probed: {why}")
+                println!("  ?   {name}: {purpose}\n      could not be probed: {why}");
             }
         }
     }

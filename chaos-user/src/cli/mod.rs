@@ -33,7 +33,7 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Inject(inject::InjectArgs),
+    Inject(Box<inject::InjectArgs>),
     Status(status::StatusArgs),
     Heal(heal::HealArgs),
     Doctor(doctor::DoctorArgs),

@@ -1,5 +1,7 @@
 //! Plain tables.
 
+use std::fmt::Write as _;
+
 /// Lines with columns padded to their widest cell; the last column is left ragged. Columns whose
 /// heading ends in a space are aligned to the right.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
@@ -9,15 +11,16 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
+        // Writing to a String cannot fail.
         let mut text = String::from(" ");
         for (column, cell) in cells.iter().enumerate() {
             let width = widths[column];
             if headings[column].ends_with(' ') {
-                text.push_str(&format!(" {cell:>width$}"));
+                let _ = write!(text, " {cell:>width$}");
             } else if column + 1 == headings.len() {
-                text.push_str(&format!(" {cell}"));
+                let _ = write!(text, " {cell}");
             } else {
-                text.push_str(&format!(" {cell:<width$}"));
+                let _ = write!(text, " {cell:<width$}");
             }
         }
         text.push('\n');

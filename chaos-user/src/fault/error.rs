@@ -70,10 +70,14 @@ impl FaultError {
     /// The exit code that fits.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Plan(_) | Self::NoDevice { .. } | Self::DeviceDown { .. } => Exit::Usage,
-            Self::Cgroup(CgroupError::NotMounted) | Self::NoDevices { .. } => Exit::HostUnable,
-            Self::Cgroup(_) => Exit::Usage,
-            Self::Bpf(_) | Self::Netlink(_) | Self::Namespace(_) => Exit::HostUnable,
+            Self::Cgroup(CgroupError::NotMounted)
+            | Self::NoDevices { .. }
+            | Self::Bpf(_)
+            | Self::Netlink(_)
+            | Self::Namespace(_) => Exit::HostUnable,
+            Self::Plan(_) | Self::NoDevice { .. } | Self::DeviceDown { .. } | Self::Cgroup(_) => {
+                Exit::Usage
+            }
             Self::Journal(_) | Self::Thread(_) => Exit::ToolFailed,
             Self::NotHealed { .. } => Exit::NotHealed,
         }

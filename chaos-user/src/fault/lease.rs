@@ -49,5 +49,7 @@ impl Drop for Keeper {
 
 fn extend(leases: &[LeaseHandle]) {
     let until = boot_time().saturating_add(LEASE.as_nanos() as u64);
-    leases.iter().for_each(|lease| lease.extend(until));
+    for lease in leases {
+        lease.extend(until);
+    }
 }

@@ -19,7 +19,5 @@ pub use evidence::{Fault, RuleEvidence};
 pub use journal::{Journal, JournalError, Record, RunState, runs};
 pub use network::{Active, NetworkFault, Session};
 pub use recover::{HealReport, heal_runs, live_counters};
-pub use root_netem::{
-    ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo,
-};
+pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
 pub use scope::{Preview, default_devices, preview, protection};

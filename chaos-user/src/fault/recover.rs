@@ -127,7 +127,9 @@ impl Claims {
                         claims.devices.insert((netns.inode, ifindex));
                     }
                     Record::Active { faults, .. } => {
-                        faults.into_iter().for_each(|fault| claims.add(fault));
+                        for fault in faults {
+                            claims.add(fault);
+                        }
                     }
                     Record::Begin { .. } | Record::Filter { .. } | Record::RootNetem { .. } => {}
                 }

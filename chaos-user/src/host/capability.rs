@@ -16,7 +16,8 @@ const NEEDED: [(Capability, &str); 4] = [
 pub struct MissingCapabilities(Vec<(Capability, &'static str)>);
 
 fn list(missing: &[(Capability, &'static str)]) -> String {
-    missing.iter().map(|(name, purpose)| format!("\n  {name}: {purpose}")).collect()
+    let lines = missing.iter().map(|(name, purpose)| format!("\n  {name}: {purpose}"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Checks before anything is touched.

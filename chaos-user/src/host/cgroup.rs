@@ -17,7 +17,7 @@ pub enum CgroupError {
     )]
     NotMounted,
     /// No such folder.
-    #[error("there is no cgroup `{given}` below {}{}", root.display(), did_you_mean(.nearest))]
+    #[error("there is no cgroup `{given}` below {}{}", root.display(), did_you_mean(.nearest.as_ref()))]
     Missing {
         /// What was given.
         given: String,
@@ -27,7 +27,7 @@ pub enum CgroupError {
         nearest: Option<String>,
     },
     /// No cgroup of this unit.
-    #[error("no systemd unit `{given}` has a cgroup here: it is not running, or there is no such unit{}", did_you_mean(.nearest))]
+    #[error("no systemd unit `{given}` has a cgroup here: it is not running, or there is no such unit{}", did_you_mean(.nearest.as_ref()))]
     NoUnit {
         /// What was given.
         given: String,
@@ -77,8 +77,8 @@ pub enum CgroupError {
     },
 }
 
-fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+fn did_you_mean(nearest: Option<&String>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 fn sample(names: &[String]) -> String {
@@ -98,12 +98,11 @@ impl Cgroups {
         let mounts = read("/proc/self/mounts")?;
         mounts
             .lines()
-            .filter_map(|line| {
+            .find_map(|line| {
                 let mut fields = line.split(' ');
                 let (_, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
                 (kind == "cgroup2").then(|| Self { root: PathBuf::from(place) })
             })
-            .next()
             .ok_or(CgroupError::NotMounted)
     }
 

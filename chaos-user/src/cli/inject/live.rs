@@ -74,7 +74,9 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         if request.destroy_sockets {
             println!("  {sockets_destroyed} sockets destroyed");
         }
-        remarks.iter().for_each(|remark| println!("  note: {remark}"));
+        for remark in &remarks {
+            println!("  note: {remark}");
+        }
         println!("{}", closing(interrupted, acted, &evidence));
     }
     Ok(match (interrupted, acted) {

@@ -132,6 +132,7 @@ impl Object {
     }
 
     /// Makes a filled bank the serving one: packets from now on meet its rules and no others.
+    #[expect(clippy::needless_pass_by_value, reason = "a bank is put into service once")]
     pub fn flip(&mut self, filled: Filled, netns_cookie: u64) {
         let Filled { bank, masks, flags, flow_seed } = filled;
         let mut control = self.control.first();
@@ -140,7 +141,7 @@ impl Object {
         // The serving bank's own fields do not change, and `state` is published last.
         self.control.publish(offset_of!(Control, netns_cookie), netns_cookie);
         self.control.publish(offset_of!(Control, flow_seed), flow_seed);
-        self.control.publish(offset_of!(Control, masks), word(&control.masks));
+        self.control.publish(offset_of!(Control, masks), word(control.masks));
         self.control.publish(
             offset_of!(Control, flags),
             u64::from(control.flags[0]) | u64::from(control.flags[1]) << 32,
@@ -240,8 +241,8 @@ fn bank_offset(bank: usize) -> u16 {
     (bank * HOOKS * MAX_MASKS) as u16
 }
 
-fn word(masks: &[[u8; HOOKS]; BANKS]) -> u64 {
-    let [[a, b, c, d], [e, f, g, h]] = *masks;
+fn word(masks: [[u8; HOOKS]; BANKS]) -> u64 {
+    let [[a, b, c, d], [e, f, g, h]] = masks;
     u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }
 

@@ -78,7 +78,7 @@ impl<T: Pod> Slab<T> {
 
     /// One aligned word of the first element, by its offset in bytes.
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset % 8 == 0 && offset + 8 <= size_of::<T>(), "no word at {offset}");
+        assert!(offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(), "no word at {offset}");
         // SAFETY: inside the first element and aligned to eight bytes; the kernel reads it with
         // single loads.
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().cast::<u8>().add(offset).cast()) }

@@ -7,6 +7,8 @@ use netlink_packet_route::tc::{
     TcAttribute, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
 };
 
+use nix::errno::Errno;
+
 use super::{Netlink, NetlinkError, refused};
 
 /// One BPF filter on a clsact qdisc.
@@ -54,9 +56,7 @@ impl Netlink {
             Ok(messages) => Ok(messages),
             Err(error) => match refused("list", object)(error) {
                 // No clsact there, or no device any more: no filters.
-                NetlinkError::Refused { errno, .. }
-                    if matches!(errno, nix::errno::Errno::EINVAL | nix::errno::Errno::ENODEV) =>
-                {
+                NetlinkError::Refused { errno: Errno::EINVAL | Errno::ENODEV, .. } => {
                     Ok(Vec::new())
                 }
                 error => Err(error),
