@@ -20,7 +20,7 @@ use super::spec_error::{Problem, nearest};
 use crate::kernel::netns::{NetNs, NetNsError};
 use crate::target::{ProcessError, Spawner, Surroundings, wait_readable};
 
-/// Where labs are kept unless `CHAOS_RUN_DIR` names another place for `chaos`.
+/// Where labs are kept unless `CHAOS_STATE_DIR` names another place for `chaos`.
 const RUN_DIR: &str = "/run/chaos";
 /// How often a taken name is tried again, and the pause between.
 const CLAIM_TRIES: u32 = 10;
@@ -152,9 +152,9 @@ pub struct Claim {
 }
 
 impl Registry {
-    /// The labs of this host: those in `/run/chaos/labs`, or under `CHAOS_RUN_DIR`.
+    /// The labs of this host: those in `/run/chaos/labs`, or under `CHAOS_STATE_DIR`.
     pub fn of_host() -> Self {
-        let run = std::env::var_os("CHAOS_RUN_DIR").filter(|dir| !dir.is_empty());
+        let run = std::env::var_os("CHAOS_STATE_DIR").filter(|dir| !dir.is_empty());
         Self { root: run.map_or_else(|| RUN_DIR.into(), PathBuf::from).join("labs") }
     }
 

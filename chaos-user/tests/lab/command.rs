@@ -47,7 +47,7 @@ impl Place {
 
     fn chaos(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
-        command.arg("lab").args(arguments).env("CHAOS_RUN_DIR", self.folder.path().join("run"));
+        command.arg("lab").args(arguments).env("CHAOS_STATE_DIR", self.folder.path().join("run"));
         command
     }
 

@@ -180,14 +180,31 @@ impl NetNs {
         self.run(|| netns_cookie(self.id))?
     }
 
-    /// The namespace with this inode, if a process is in it or it has a name.
+    /// The namespace with this inode, if it has a name, or a process is in it or holds it open.
     pub fn find(inode: u64) -> Option<Self> {
+        let is_it = |netns: &Self| netns.inode() == inode;
         let named = Self::names().into_iter().filter_map(|name| Self::from_name(&name).ok());
-        let held = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            Self::from_pid(pid).ok()
-        });
-        named.chain(held).find(|netns| netns.inode() == inode)
+        if let Some(found) = named.into_iter().find(is_it) {
+            return Some(found);
+        }
+        let processes: Vec<_> = std::fs::read_dir("/proc")
+            .ok()?
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
+            .map(|entry| entry.path())
+            .collect();
+        let open = |path: PathBuf| Self::from_path(path).ok().filter(is_it);
+        let inhabited = processes.iter().map(|process| process.join("ns/net")).find_map(open);
+        inhabited.or_else(|| {
+            let link = PathBuf::from(format!("net:[{inode}]"));
+            processes
+                .iter()
+                .filter_map(|process| std::fs::read_dir(process.join("fd")).ok())
+                .flat_map(Iterator::flatten)
+                .map(|entry| entry.path())
+                .filter(|path| std::fs::read_link(path).is_ok_and(|target| target == link))
+                .find_map(open)
+        })
     }
 
     /// A path that other processes can open while this one lives and holds the handle.
