@@ -2,9 +2,9 @@
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_redirect};
-use chaos_common::flow::{Matches, NO_RULE};
+use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, loss};
-use chaos_common::{Hook, MAX_MATCHES, decide};
+use chaos_common::{Hook, decide};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
@@ -75,7 +75,7 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
     if !classify::packet(skb, link, hook, &serving, packet, found) {
         return TC_NEXT;
     }
-    let effect = Effect(apply(packet, &found.matches, &serving));
+    let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
         action::REJECT => {
@@ -103,7 +103,7 @@ pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
     if !classify::packet(skb, Link::None, Hook::CgroupIngress, &serving, packet, found) {
         return CGROUP_PASS;
     }
-    let effect = Effect(apply(packet, &found.matches, &serving));
+    let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
         // No answer can be built here: a reject of arriving packets is a loss.
@@ -124,8 +124,8 @@ pub fn lose(hook: Hook) -> i32 {
 }
 
 /// Lets every matched rule decide and count, and merges what they want.
-#[inline(never)]
-pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
+#[inline(always)]
+pub fn apply(packet: &Packet, found: &FlowEntry, serving: &Serving) -> u64 {
     // SAFETY: takes no argument.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: the controller writes this word with one aligned store.
@@ -138,11 +138,11 @@ pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
         return Effect::NONE.0;
     }
     let mut step =
-        Step { packet, matches: *matches, bank: serving.bank, now, effect: Effect::NONE };
+        Step { packet, matches: found.matches, bank: serving.bank, now, effect: Effect::NONE };
     // The verifier checks the body of a bpf_loop once, and an unrolled one for every place.
     // SAFETY: the callback gets the context that is passed here.
     unsafe {
-        bpf_loop(MAX_MATCHES as u32, one_rule as *mut c_void, (&raw mut step).cast(), 0);
+        bpf_loop(found.count, one_rule as *mut c_void, (&raw mut step).cast(), 0);
     }
     step.effect.0
 }

@@ -1,7 +1,7 @@
 //! What the classifier costs, how fast a plan is installed, and how soon a fault begins and ends.
 //!
-//! `cargo bench --bench data_plane -- [--seed N] [--out FILE] [--compare FILE]`, as root. The
-//! figures per packet are differences against an empty program, both timed by the kernel
+//! `cargo bench --bench data_plane -- [--seed N] [--only packets|install|traffic] [--out FILE]
+//! [--compare FILE]`, as root. The figures per packet are differences against an empty program, both timed by the kernel
 //! (`BPF_PROG_TEST_RUN`) alternately on one CPU.
 
 mod install;
@@ -14,7 +14,7 @@ mod traffic;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -22,28 +22,37 @@ use report::Report;
 
 struct Arguments {
     seed: u64,
+    only: Option<Part>,
     out: PathBuf,
     compare: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Packets,
+    Install,
+    Traffic,
 }
 
 fn main() -> Result<()> {
     let arguments = arguments()?;
     let mut report = Report::new(machine(), arguments.seed);
     println!("{}, seed {}", report.machine, report.seed);
-    let (report, outcome) = std::thread::scope(|scope| {
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    if wanted(Part::Packets) {
         // Pinned, and so a thread of its own.
-        scope
-            .spawn(|| {
-                let outcome = pin().and_then(|()| packets::measure(&mut report, arguments.seed));
-                (report, outcome)
-            })
-            .join()
-            .map_err(|_| anyhow::anyhow!("the measuring thread panicked"))
-    })?;
-    outcome?;
-    let mut report = report;
-    install::measure(&mut report)?;
-    traffic::measure(&mut report)?;
+        std::thread::scope(|scope| {
+            let measuring =
+                scope.spawn(|| pin().and_then(|()| packets::measure(&mut report, arguments.seed)));
+            measuring.join().map_err(|_| anyhow!("the measuring thread panicked"))?
+        })?;
+    }
+    if wanted(Part::Install) {
+        install::measure(&mut report)?;
+    }
+    if wanted(Part::Traffic) {
+        traffic::measure(&mut report)?;
+    }
     let missed = report.missed();
     println!("\n{} aims missed{}{}", missed.len(), separator(&missed), missed.join("; "));
     if let Some(old) = &arguments.compare {
@@ -64,7 +73,7 @@ fn arguments() -> Result<Arguments> {
         exe.ancestors().nth(3).map(|target| target.join("bench/data_plane.json"))
     });
     let out = target.context("cannot tell where the target folder is")?;
-    let mut arguments = Arguments { seed: 1, out, compare: None };
+    let mut arguments = Arguments { seed: 1, only: None, out, compare: None };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         let mut value = || given.next().with_context(|| format!("{argument} needs a value"));
@@ -72,9 +81,19 @@ fn arguments() -> Result<Arguments> {
             // What cargo adds.
             "--bench" => {}
             "--seed" => arguments.seed = value()?.parse().context("--seed takes a number")?,
+            "--only" => {
+                arguments.only = Some(match value()?.as_str() {
+                    "packets" => Part::Packets,
+                    "install" => Part::Install,
+                    "traffic" => Part::Traffic,
+                    other => bail!("--only takes packets, install or traffic, not {other}"),
+                });
+            }
             "--out" => arguments.out = value()?.into(),
             "--compare" => arguments.compare = Some(value()?.into()),
-            other => bail!("unknown argument {other}; known are --seed, --out, --compare"),
+            other => {
+                bail!("unknown argument {other}; known are --seed, --only, --out and --compare")
+            }
         }
     }
     Ok(arguments)

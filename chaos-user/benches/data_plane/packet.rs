@@ -10,6 +10,9 @@ pub(crate) const ACK: u8 = 16;
 /// The port that rules select.
 pub(crate) const PORT: u16 = 5432;
 
+/// This side's port, where it does not matter.
+pub(crate) const CLIENT: u16 = 40_000;
+
 const PAYLOAD: usize = 64;
 
 /// Number `i` of the addresses that rules select.
@@ -22,9 +25,9 @@ pub(crate) fn peer(v6: bool, i: u32) -> IpAddr {
     }
 }
 
-/// A packet from this host to `to`, checksums left out: the classifier does not read them.
-pub(crate) fn packet(to: IpAddr, protocol: u8, tcp_flags: u8) -> Vec<u8> {
-    let transport = transport(protocol, tcp_flags);
+/// A packet from a port of this host to `to`, checksums left out: the classifier does not read them.
+pub(crate) fn packet(to: IpAddr, protocol: u8, tcp_flags: u8, from_port: u16) -> Vec<u8> {
+    let transport = transport(protocol, tcp_flags, from_port);
     let length = transport.len() as u16;
     let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
     match to {
@@ -47,9 +50,9 @@ pub(crate) fn packet(to: IpAddr, protocol: u8, tcp_flags: u8) -> Vec<u8> {
     bytes
 }
 
-fn transport(protocol: u8, tcp_flags: u8) -> Vec<u8> {
+fn transport(protocol: u8, tcp_flags: u8, from_port: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
-    bytes.extend(40_000_u16.to_be_bytes());
+    bytes.extend(from_port.to_be_bytes());
     bytes.extend(PORT.to_be_bytes());
     if protocol == TCP {
         bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, tcp_flags, 0x20, 0, 0, 0, 0, 0]);

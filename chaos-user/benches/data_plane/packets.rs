@@ -4,7 +4,9 @@ use anyhow::{Result, ensure};
 use chaos::experiment::units::{Direction, Percent, Protocol};
 use chaos::plan::{Action, Connections, Loss};
 
-use crate::packet::{ACK, SYN, TCP, UDP, packet, peer};
+use chaos_common::decide::mix;
+
+use crate::packet::{ACK, CLIENT, SYN, TCP, UDP, packet, peer};
 use crate::report::{Report, Row};
 use crate::stats::Spread;
 use crate::subject::{Rules, Subject};
@@ -37,9 +39,11 @@ pub(crate) fn measure(report: &mut Report, seed: u64) -> Result<()> {
     served(report)?;
     dropped(report)?;
     handshakes(report)?;
-    single_misses(report, "miss, one flow", |_, _| 0)?;
-    single_misses(report, "miss, a random rule's flow", |round, count| {
-        (chaos_common::decide::mix(seed, round) % u64::from(count)) as u32
+    single_misses(report, "miss, one flow", |_, _| packet(peer(false, 0), UDP, 0, CLIENT))?;
+    single_misses(report, "miss, new flow of a random rule", |round, count| {
+        let random = mix(seed, round);
+        let rule = (random >> 32) % u64::from(count);
+        packet(peer(false, rule as u32), UDP, 0, random as u16)
     })?;
     shapes(report)
 }
@@ -53,8 +57,8 @@ fn served(report: &mut Report) -> Result<()> {
         ("tcp v6", true, TCP, Protocol::TCP),
     ];
     for (kind, v6, number, protocol) in kinds {
-        let hit = packet(peer(v6, 0), number, ACK);
-        let other = packet(peer(v6, 7), number, ACK);
+        let hit = packet(peer(v6, 0), number, ACK, CLIENT);
+        let other = packet(peer(v6, 7), number, ACK, CLIENT);
         let inert = Rules { v6, protocol, live: false, ..RULES };
         let mut subject = Subject::armed(&inert)?;
         add(report, format!("no match, cached, {kind}"), &mut subject, &other, NEXT, Some(30.0))?;
@@ -69,18 +73,18 @@ fn served(report: &mut Report) -> Result<()> {
 
 fn dropped(report: &mut Report) -> Result<()> {
     for (family, v6) in [("v4", false), ("v6", true)] {
-        let hit = packet(peer(v6, 0), UDP, 0);
+        let hit = packet(peer(v6, 0), UDP, 0, CLIENT);
         let egress = Rules { v6, ..RULES };
         let mut subject = Subject::armed(&egress)?;
         add(report, format!("drop at egress, udp {family}"), &mut subject, &hit, REDIRECT, None)?;
         let ingress = Rules { v6, direction: Direction::From, ..RULES };
         let mut subject = Subject::armed(&ingress)?;
         // Arriving packets name the rule's address as their source.
-        let mut arriving = packet(peer(v6, 0), UDP, 0);
+        let mut arriving = packet(peer(v6, 0), UDP, 0, CLIENT);
         swap_ends(&mut arriving, v6);
         add(report, format!("drop at ingress, udp {family}"), &mut subject, &arriving, SHOT, None)?;
     }
-    let hit = packet(peer(false, 0), UDP, 0);
+    let hit = packet(peer(false, 0), UDP, 0, CLIENT);
     // A share so small that nothing is dropped, and every packet is decided on.
     let Some(rare) = Percent::from_ppb(1) else { return Ok(()) };
     for (name, loss) in [("random", Loss::Random(rare)), ("exact", Loss::Exact(rare))] {
@@ -93,7 +97,7 @@ fn dropped(report: &mut Report) -> Result<()> {
 /// SYNs while rules tell new connections from established ones: never served from the cache, so
 /// this is the full search in a warm CPU cache, with one more table for the connection.
 fn handshakes(report: &mut Report) -> Result<()> {
-    let hit = packet(peer(false, 0), TCP, SYN);
+    let hit = packet(peer(false, 0), TCP, SYN, CLIENT);
     let mut subjects = Vec::new();
     for count in SIZES {
         let rules = Rules {
@@ -126,7 +130,11 @@ fn handshakes(report: &mut Report) -> Result<()> {
 /// Flow cache misses one by one: the generation moves on before each, and one run is timed, less
 /// one run of the empty program right after it. The system calls between them leave the CPU's
 /// caches colder than a busy link would.
-fn single_misses(report: &mut Report, name: &str, chosen: impl Fn(u64, u32) -> u32) -> Result<()> {
+fn single_misses(
+    report: &mut Report,
+    name: &str,
+    chosen: impl Fn(u64, u32) -> Vec<u8>,
+) -> Result<()> {
     let mut subjects = Vec::new();
     for count in SIZES {
         let subject = Subject::armed(&Rules { count, live: false, ..RULES })?;
@@ -134,7 +142,7 @@ fn single_misses(report: &mut Report, name: &str, chosen: impl Fn(u64, u32) -> u
     }
     for round in 0..SINGLE_ROUNDS {
         for (count, subject, above, empty) in &mut subjects {
-            let bytes = packet(peer(false, chosen(round as u64, *count)), UDP, 0);
+            let bytes = chosen(round as u64, *count);
             subject.forget_flows()?;
             let miss = subject.classify(&bytes, 1)?;
             let baseline = subject.baseline(&bytes, 1)?;
@@ -155,7 +163,7 @@ fn single_misses(report: &mut Report, name: &str, chosen: impl Fn(u64, u32) -> u
 
 /// What each distinct mask combination adds to a miss.
 fn shapes(report: &mut Report) -> Result<()> {
-    let hit = packet(peer(false, 0), TCP, SYN);
+    let hit = packet(peer(false, 0), TCP, SYN, CLIENT);
     for shapes in [8, 16] {
         let rules = Rules {
             count: 1000,
