@@ -133,12 +133,16 @@ const fn pair(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
-/// One round of a multiplicative hash; the high bits are the good ones.
-#[inline(always)]
-const fn stir(hash: u64, word: u64) -> u64 {
-    let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ (product >> 32)
-}
+/// Odd multipliers, one per word (binary digits of square roots): the products do not wait for one
+/// another, and the high bits of their sum depend on every bit of every word.
+const MULTIPLIERS: [u64; 6] = [
+    0x6a09_e667_f3bc_c909,
+    0xbb67_ae85_84ca_a73b,
+    0x3c6e_f372_fe94_f82b,
+    0xa54f_f53a_5f1d_36f1,
+    0x510e_527f_ade6_82d1,
+    0x9b05_688c_2b3e_6c1f,
+];
 
 impl FlowKey4 {
     /// Addresses in network byte order.
@@ -151,8 +155,9 @@ impl FlowKey4 {
     /// Where the cache keeps this flow: below [`BUCKETS4`].
     #[inline(always)]
     pub const fn bucket(&self) -> u32 {
-        let [addresses, ports, place] = self.words;
-        (stir(stir(stir(0, addresses), ports), place) as u32) & (BUCKETS4 - 1)
+        let ([a, b, c], [p, q, r, ..]) = (self.words, MULTIPLIERS);
+        let sum = a.wrapping_mul(p).wrapping_add(b.wrapping_mul(q));
+        (sum.wrapping_add(c.wrapping_mul(r)) >> (64 - BUCKETS4.ilog2())) as u32
     }
 
     /// Whether it is the same flow, without a branch.
@@ -183,9 +188,11 @@ impl FlowKey6 {
     /// Where the cache keeps this flow: below [`BUCKETS6`].
     #[inline(always)]
     pub const fn bucket(&self) -> u32 {
-        let [a, b, c, d, ports, place] = self.words;
-        let addresses = stir(stir(stir(stir(0, a), b), c), d);
-        (stir(stir(addresses, ports), place) as u32) & (BUCKETS6 - 1)
+        let ([a, b, c, d, e, f], [p, q, r, s, t, u]) = (self.words, MULTIPLIERS);
+        let local = a.wrapping_mul(p).wrapping_add(b.wrapping_mul(q));
+        let remote = c.wrapping_mul(r).wrapping_add(d.wrapping_mul(s));
+        let rest = e.wrapping_mul(t).wrapping_add(f.wrapping_mul(u));
+        (local.wrapping_add(remote).wrapping_add(rest) >> (64 - BUCKETS6.ilog2())) as u32
     }
 
     /// Whether it is the same flow, without a branch.
