@@ -1,7 +1,7 @@
 //! What happens to a packet that matched.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_redirect};
+use aya_ebpf::helpers::{bpf_loop, bpf_redirect};
 use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, loss};
 use chaos_common::{Hook, decide};
@@ -9,6 +9,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
 use crate::classify::{self, Serving, hook_counters, serving};
+use crate::clock::Now;
 use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SEQUENCES, rule_index};
 use crate::packet::{Link, Packet};
 use crate::{atomic, event, reject, trace};
@@ -126,11 +127,10 @@ pub fn lose(hook: Hook) -> i32 {
 /// Lets every matched rule decide and count, and merges what they want.
 #[inline(always)]
 pub fn apply(packet: &Packet, found: &FlowEntry, serving: &Serving) -> u64 {
-    // SAFETY: takes no argument.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let now = Now::get();
     // SAFETY: the controller writes this word with one aligned store.
     let lease = unsafe { core::ptr::read_volatile(&raw const serving.control.lease) };
-    if now >= lease {
+    if now.reached(lease) {
         if let Some(counters) = HOOK_COUNTERS.get_ptr_mut(packet.hook as u32) {
             // SAFETY: per-CPU memory.
             unsafe { (*counters).lease_expired += 1 };
@@ -151,7 +151,7 @@ struct Step<'a> {
     packet: &'a Packet,
     matches: Matches,
     bank: usize,
-    now: u64,
+    now: Now,
     effect: Effect,
 }
 
@@ -167,7 +167,7 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
         return BREAK;
     }
     let Some(rule) = RULES.get(rule_index(step.bank & 1, index)) else { return BREAK };
-    if step.now < rule.not_before || step.now >= rule.not_after {
+    if !step.now.reached(rule.not_before) || step.now.reached(rule.not_after) {
         return CONTINUE;
     }
     let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule.slot) else { return BREAK };
@@ -180,7 +180,7 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     let Some(sequence) = decide(rule) else { return CONTINUE };
     counters.acted += 1;
     counters.bytes += step.packet.length as u64;
-    event::record(step.packet, rule, step.now, sequence, counters);
+    event::record(step.packet, rule, sequence, counters);
     if step.effect.action() == 0 || rule.action < step.effect.action() {
         step.effect = Effect::of(rule);
     }
