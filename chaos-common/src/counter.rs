@@ -16,7 +16,7 @@ shared! {
     }
 
     /// What one hook saw while armed.
-    pub struct HookCounters [56] {
+    pub struct HookCounters [48] {
         /// IP packets (or calls) classified.
         pub seen: u64,
         /// Packets that are never touched: not IP, neighbour discovery, headers cut short.
@@ -29,8 +29,6 @@ shared! {
         pub lease_expired: u64,
         /// Rejects that could not be built and became silent drops.
         pub reject_failed: u64,
-        /// Flow cache insertions that the kernel refused.
-        pub cache_full: u64,
     }
 }
 
@@ -48,14 +46,12 @@ impl RuleCounters {
 impl HookCounters {
     /// Adds what another CPU counted.
     pub fn add(&mut self, other: &Self) {
-        let Self { seen, exempt, misses, overflow, lease_expired, reject_failed, cache_full } =
-            other;
+        let Self { seen, exempt, misses, overflow, lease_expired, reject_failed } = other;
         self.seen = self.seen.wrapping_add(*seen);
         self.exempt = self.exempt.wrapping_add(*exempt);
         self.misses = self.misses.wrapping_add(*misses);
         self.overflow = self.overflow.wrapping_add(*overflow);
         self.lease_expired = self.lease_expired.wrapping_add(*lease_expired);
         self.reject_failed = self.reject_failed.wrapping_add(*reject_failed);
-        self.cache_full = self.cache_full.wrapping_add(*cache_full);
     }
 }

@@ -95,7 +95,10 @@ pub const fn stateless(rule: &Rule, n: u64) -> bool {
 }
 
 /// The two ends of a flow; addresses in network byte order, ports in host byte order.
+///
+/// Aligned so that an address can be moved in two words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
 pub struct Endpoints {
     /// This side's address, IPv4 in the first word.
     pub local: [u32; 4],

@@ -1,13 +1,14 @@
 //! What happens to a packet that matched.
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_loop, bpf_redirect};
-use chaos_common::flow::{Matches, NO_RULE};
+use aya_ebpf::helpers::{bpf_loop, bpf_redirect};
+use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, loss};
-use chaos_common::{Hook, MAX_MATCHES, decide};
+use chaos_common::{Hook, decide};
 use core::ffi::c_void;
 
 use crate::classify::{self, Serving, hook_counters, serving};
+use crate::clock::Now;
 use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SCRATCH, SEQUENCES, Scratch, rule_index};
 use crate::packet::{Link, Packet};
 use crate::{atomic, event, reject, trace};
@@ -77,7 +78,7 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
     if !classify::packet(skb, link, hook, &serving, packet, found) {
         return TC_NEXT;
     }
-    let effect = Effect(apply(packet, &found.matches, &serving));
+    let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
         action::REJECT => {
@@ -109,7 +110,7 @@ pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
     if !classify::packet(skb, Link::None, hook, &serving, packet, found) {
         return CGROUP_PASS;
     }
-    let effect = Effect(apply(packet, &found.matches, &serving));
+    let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
         // No answer can be built here: a reject of arriving packets is a loss.
@@ -130,13 +131,12 @@ pub fn lose(hook: Hook) -> i32 {
 }
 
 /// Lets every matched rule decide and count, and merges what they want.
-#[inline(never)]
-pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
-    // SAFETY: takes no argument.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
+#[inline(always)]
+pub fn apply(packet: &Packet, found: &FlowEntry, serving: &Serving) -> u64 {
+    let now = Now::get();
     // SAFETY: the controller writes this word with one aligned store.
     let lease = unsafe { core::ptr::read_volatile(&raw const serving.control.lease) };
-    if now >= lease {
+    if now.reached(lease) {
         if let Some(counters) = HOOK_COUNTERS.get_ptr_mut(packet.hook as u32) {
             // SAFETY: per-CPU memory.
             unsafe { (*counters).lease_expired += 1 };
@@ -144,11 +144,11 @@ pub fn apply(packet: &Packet, matches: &Matches, serving: &Serving) -> u64 {
         return Effect::NONE.0;
     }
     let mut step =
-        Step { packet, matches: *matches, bank: serving.bank, now, effect: Effect::NONE };
+        Step { packet, matches: found.matches, bank: serving.bank, now, effect: Effect::NONE };
     // The verifier checks the body of a bpf_loop once, and an unrolled one for every place.
     // SAFETY: the callback gets the context that is passed here.
     unsafe {
-        bpf_loop(MAX_MATCHES as u32, one_rule as *mut c_void, (&raw mut step).cast(), 0);
+        bpf_loop(found.count, one_rule as *mut c_void, (&raw mut step).cast(), 0);
     }
     step.effect.0
 }
@@ -157,7 +157,7 @@ struct Step<'a> {
     packet: &'a Packet,
     matches: Matches,
     bank: usize,
-    now: u64,
+    now: Now,
     effect: Effect,
 }
 
@@ -173,7 +173,7 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
         return BREAK;
     }
     let Some(rule) = RULES.get(rule_index(step.bank & 1, index)) else { return BREAK };
-    if step.now < rule.not_before || step.now >= rule.not_after {
+    if !step.now.reached(rule.not_before) || step.now.reached(rule.not_after) {
         return CONTINUE;
     }
     let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule.slot) else { return BREAK };
@@ -186,7 +186,7 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     let Some(sequence) = decide(rule) else { return CONTINUE };
     counters.acted += 1;
     counters.bytes += step.packet.length as u64;
-    event::record(step.packet, rule, step.now, sequence, counters);
+    event::record(step.packet, rule, sequence, counters);
     if step.effect.action() == 0 || rule.action < step.effect.action() {
         step.effect = Effect::of(rule);
     }

@@ -8,7 +8,9 @@ use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_loop};
 use chaos_common::control::{Control, flag, state};
 use chaos_common::counter::HookCounters;
 use chaos_common::decide::{flow_chosen, flow_hash};
-use chaos_common::flow::{ConnectionKey, FlowEntry, FlowKey4, FlowKey6, Matches, NO_RULE};
+use chaos_common::flow::{
+    ConnectionKey, FlowEntry, FlowKey4, FlowKey6, FlowKind, FlowSlot4, FlowSlot6, Matches, NO_RULE,
+};
 use chaos_common::rule::{Rule, action, connections};
 use chaos_common::table::{Mask, RuleKey};
 use chaos_common::{HOOKS, Hook, MAX_MASKS, MAX_MATCHES};
@@ -80,22 +82,18 @@ pub fn packet(
     // the cache.
     let handshake =
         serving.flags & flag::CONNECTIONS != 0 && packet.ends.protocol == TCP && packet.is_syn();
-    if !handshake && cached(packet, cgroup, serving.generation, found) != 0 {
+    if !handshake && cached(packet, cgroup, serving.generation, found) {
         return found.count != 0;
     }
     search::<false>(skb, packet, serving, found);
     counters.misses += 1;
-    counters.cache_full += remember(packet, cgroup, found);
+    remember(packet, cgroup, found);
     found.count != 0
 }
 
-// The keys live in functions of their own: the verifier adds up the stacks of a chain of calls.
-
 #[inline(always)]
-fn key4(packet: &Packet, cgroup: u32) -> FlowKey4 {
-    FlowKey4 {
-        local: packet.ends.local[0],
-        remote: packet.ends.remote[0],
+fn kind(packet: &Packet, cgroup: u32) -> FlowKind {
+    FlowKind {
         local_port: packet.ends.local_port,
         remote_port: packet.ends.remote_port,
         protocol: packet.ends.protocol,
@@ -105,52 +103,68 @@ fn key4(packet: &Packet, cgroup: u32) -> FlowKey4 {
         ifindex: packet.ifindex,
         cgroup,
     }
+}
+
+#[inline(always)]
+fn key4(packet: &Packet, cgroup: u32) -> FlowKey4 {
+    FlowKey4::new(packet.ends.local[0], packet.ends.remote[0], &kind(packet, cgroup))
 }
 
 #[inline(always)]
 fn key6(packet: &Packet, cgroup: u32) -> FlowKey6 {
-    FlowKey6 {
-        local: packet.ends.local,
-        remote: packet.ends.remote,
-        local_port: packet.ends.local_port,
-        remote_port: packet.ends.remote_port,
-        protocol: packet.ends.protocol,
-        hook: packet.hook,
-        fragment: packet.fragment,
-        tagged: packet.tagged,
-        ifindex: packet.ifindex,
-        cgroup,
-    }
+    FlowKey6::new(&packet.ends.local, &packet.ends.remote, &kind(packet, cgroup))
 }
 
-/// Not 0 if the flow is in the cache.
-#[inline(never)]
-fn cached(packet: &Packet, cgroup: u32, generation: u32, found: &mut FlowEntry) -> u64 {
+/// Whether the flow is in the cache; then `found` is what it matches.
+#[inline(always)]
+fn cached(packet: &Packet, cgroup: u32, generation: u32, found: &mut FlowEntry) -> bool {
     let entry = if packet.family == 4 {
-        // SAFETY: entries are replaced whole.
-        unsafe { FLOWS4.get(&key4(packet, cgroup)) }
-    } else {
-        // SAFETY: as above.
-        unsafe { FLOWS6.get(&key6(packet, cgroup)) }
-    };
-    match entry {
-        Some(entry) if entry.generation == generation => {
-            *found = *entry;
-            1
+        let key = key4(packet, cgroup);
+        let Some(bucket) = FLOWS4.get(key.bucket()) else { return false };
+        match (bucket.first.key.same(&key), bucket.second.key.same(&key)) {
+            (true, _) => &bucket.first.entry,
+            (_, true) => &bucket.second.entry,
+            _ => return false,
         }
-        _ => 0,
+    } else {
+        let key = key6(packet, cgroup);
+        let Some(bucket) = FLOWS6.get(key.bucket()) else { return false };
+        match (bucket.first.key.same(&key), bucket.second.key.same(&key)) {
+            (true, _) => &bucket.first.entry,
+            (_, true) => &bucket.second.entry,
+            _ => return false,
+        }
+    };
+    if entry.generation != generation {
+        return false;
     }
+    *found = *entry;
+    true
 }
 
-/// Puts the flow into the cache; 1 if the kernel refused.
+/// Puts the flow first in its bucket. The flow there moves to the second place, unless it is this
+/// very flow or of an earlier generation.
 #[inline(never)]
-fn remember(packet: &Packet, cgroup: u32, found: &FlowEntry) -> u64 {
-    let refused = if packet.family == 4 {
-        FLOWS4.insert(&key4(packet, cgroup), found, 0).is_err()
+fn remember(packet: &Packet, cgroup: u32, found: &FlowEntry) {
+    if packet.family == 4 {
+        let key = key4(packet, cgroup);
+        let Some(bucket) = FLOWS4.get_ptr_mut(key.bucket()) else { return };
+        // SAFETY: per-CPU memory.
+        let bucket = unsafe { &mut *bucket };
+        if bucket.first.entry.generation == found.generation && !bucket.first.key.same(&key) {
+            bucket.second = bucket.first;
+        }
+        bucket.first = FlowSlot4 { key, entry: *found };
     } else {
-        FLOWS6.insert(&key6(packet, cgroup), found, 0).is_err()
-    };
-    refused as u64
+        let key = key6(packet, cgroup);
+        let Some(bucket) = FLOWS6.get_ptr_mut(key.bucket()) else { return };
+        // SAFETY: per-CPU memory.
+        let bucket = unsafe { &mut *bucket };
+        if bucket.first.entry.generation == found.generation && !bucket.first.key.same(&key) {
+            bucket.second = bucket.first;
+        }
+        bucket.first = FlowSlot6 { key, entry: *found };
+    }
 }
 
 /// Tuple-space search: one hash lookup per mask of this hook, whatever the number of rules.

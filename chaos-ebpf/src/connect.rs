@@ -37,7 +37,7 @@ pub fn call(context: *mut bpf_sock_addr, family: u8) -> i32 {
     if found.count == 0 {
         return PASS;
     }
-    let effect = Effect(apply(&packet, &found.matches, &serving));
+    let effect = Effect(apply(&packet, found, &serving));
     trace::effect(&packet, effect, &serving);
     if effect.action() != action::REJECT {
         return PASS;

@@ -4,12 +4,13 @@ use chaos_common::counter::RuleCounters;
 use chaos_common::event::{Event, SAMPLE, UNSAMPLED};
 use chaos_common::rule::Rule;
 
+use crate::clock;
 use crate::maps::EVENTS;
 use crate::packet::Packet;
 
 /// Reports that `rule` acted on `packet`, unless it is left out by sampling.
 #[inline(never)]
-pub fn record(packet: &Packet, rule: &Rule, now: u64, sequence: u64, counters: &mut RuleCounters) {
+pub fn record(packet: &Packet, rule: &Rule, sequence: u64, counters: &mut RuleCounters) {
     if counters.acted > UNSAMPLED && counters.acted & (SAMPLE - 1) != 0 {
         return;
     }
@@ -18,7 +19,7 @@ pub fn record(packet: &Packet, rule: &Rule, now: u64, sequence: u64, counters: &
         return;
     };
     slot.write(Event {
-        time: now,
+        time: clock::exact(),
         sequence,
         local: packet.ends.local,
         remote: packet.ends.remote,

@@ -15,6 +15,7 @@
 mod act;
 mod atomic;
 mod classify;
+mod clock;
 mod connect;
 mod event;
 mod maps;

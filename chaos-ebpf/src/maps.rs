@@ -5,7 +5,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use chaos_common::control::Control;
 use chaos_common::counter::{HookCounters, RuleCounters};
-use chaos_common::flow::{ConnectionKey, FlowEntry, FlowKey4, FlowKey6, Matches};
+use chaos_common::flow::{
+    BUCKETS4, BUCKETS6, ConnectionKey, FlowBucket4, FlowBucket6, FlowEntry, Matches,
+};
 use chaos_common::rule::Rule;
 use chaos_common::table::{MASKS as MASK_COUNT, Mask, RuleKey};
 use chaos_common::{BANKS, HOOKS};
@@ -30,11 +32,14 @@ pub static MASKS: Array<Mask> = Array::with_max_entries(MASK_COUNT, BPF_F_MMAPAB
 pub static ENTRIES: HashMap<RuleKey, Matches> =
     HashMap::with_max_entries(SIZED_BY_PLAN, BPF_F_NO_PREALLOC);
 
+/// The flow cache. Array lookups are compiled into the program, where a hash map costs a helper
+/// call and several returns, and returns are dear under the mitigations of today's CPUs. Each CPU
+/// has its own, so that nobody else writes to a bucket that is being read.
 #[map]
-pub static FLOWS4: LruHashMap<FlowKey4, FlowEntry> = LruHashMap::with_max_entries(65_536, 0);
+pub static FLOWS4: PerCpuArray<FlowBucket4> = PerCpuArray::with_max_entries(BUCKETS4, 0);
 
 #[map]
-pub static FLOWS6: LruHashMap<FlowKey6, FlowEntry> = LruHashMap::with_max_entries(16_384, 0);
+pub static FLOWS6: PerCpuArray<FlowBucket6> = PerCpuArray::with_max_entries(BUCKETS6, 0);
 
 /// When the handshake of a TCP connection began, CLOCK_BOOTTIME in ns.
 #[map]

@@ -1,0 +1,62 @@
+//! What time it is, without reading the clock for every packet: that costs more than finding the
+//! rules. The kernel's tick counter is one load; as long as it stands still, the last reading is
+//! less than a tick old. Only moments nearer than that need a reading of their own.
+
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+
+/// The longest tick that kernels are built with (HZ = 100), in ns.
+const TICK: u64 = 10_000_000;
+
+/// A reading, and the tick that it was made in.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Reading {
+    tick: u64,
+    time: u64,
+}
+
+#[map]
+static CLOCK: PerCpuArray<Reading> = PerCpuArray::with_max_entries(1, 0);
+
+/// The present, CLOCK_BOOTTIME in ns: not before `earliest`, not after `latest`.
+#[derive(Clone, Copy)]
+pub struct Now {
+    earliest: u64,
+    latest: u64,
+}
+
+impl Now {
+    /// The present as far as it is known cheaply.
+    #[inline(always)]
+    pub fn get() -> Self {
+        let Some(reading) = CLOCK.get_ptr_mut(0) else {
+            return Self { earliest: 0, latest: u64::MAX };
+        };
+        // SAFETY: per-CPU memory.
+        let reading = unsafe { &mut *reading };
+        // SAFETY: takes no argument.
+        let tick = unsafe { bpf_jiffies64() };
+        if reading.tick == tick {
+            return Self { earliest: reading.time, latest: reading.time + TICK };
+        }
+        let time = exact();
+        *reading = Reading { tick, time };
+        Self { earliest: time, latest: time }
+    }
+
+    /// Whether `moment` has come.
+    #[inline(always)]
+    pub fn reached(self, moment: u64) -> bool {
+        moment <= self.earliest || (moment <= self.latest && moment <= exact())
+    }
+}
+
+/// CLOCK_BOOTTIME in ns.
+#[inline(always)]
+pub fn exact() -> u64 {
+    // SAFETY: takes no argument.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
