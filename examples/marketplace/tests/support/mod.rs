@@ -7,6 +7,9 @@
     reason = "each test binary uses a part of it, and a failure here is a failed test"
 )]
 
+pub(crate) mod custody;
+pub(crate) mod disk;
+
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -101,8 +104,17 @@ impl Process {
 
     /// Resident memory, in KiB.
     pub(crate) fn rss_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most resident memory there ever was, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -251,6 +263,25 @@ impl Lab {
         let answer = self.post(user, &format!("/api/escrows/{id}/{what}"), body).await;
         assert_eq!(answer.status, 200, "{what}: {answer:?}");
         answer.body
+    }
+
+    /// Sends `count` bodies of 10 MB at once; the statuses of the answers, 0 if there was none.
+    pub(crate) async fn large_bodies(&self, count: usize) -> Vec<u16> {
+        let url = self.url("/api/users/buyer-1/deposit");
+        let posts = (0..count).map(|_| self.http.post(&url).body(vec![b'x'; 10 << 20]).send());
+        let answers = futures_util::future::join_all(posts).await.into_iter();
+        answers.map(|answer| answer.map_or(0, |answer| answer.status().as_u16())).collect()
+    }
+
+    /// Waits until the server is gone; says whether it is.
+    pub(crate) async fn dies(&mut self) -> bool {
+        for _ in 0..100 {
+            if !self.server.is_running() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     /// A new escrow of `buyer`.
