@@ -231,13 +231,17 @@ async fn finish(market: &Market, escrow: Escrow, setup: &SetUp) -> Result<()> {
         tracing::error!(escrow = id, "the wallets report different addresses");
         return Err(Error::Disagreement { what: "the address of the shared wallet" });
     }
-    for role in Role::ALL.into_iter().filter(|role| escrow.is_managed(*role)) {
+    let managed = Role::ALL.into_iter().filter(|role| escrow.is_managed(*role));
+    let checks = managed.map(async |role| {
         let file = escrow.wallet_file(setup.attempt, role);
         let mut wallet = market.wallets.of(role).session(&file, false).await?;
-        if !is_two_of_three(&wallet.multisig_state().await?) {
-            return Err(Error::Disagreement { what: "whether the set-up is complete" });
+        if is_two_of_three(&wallet.multisig_state().await?) {
+            Ok(())
+        } else {
+            Err(Error::Disagreement { what: "whether the set-up is complete" })
         }
-    }
+    });
+    futures_util::future::try_join_all(checks).await?;
     if market.defects.has(Defect::HalfApplyConflict) {
         return Ok(());
     }

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A process of ours and its log.
+#[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -60,6 +61,7 @@ impl Process {
                 errors.lock().unwrap().push(line);
             }
         });
+        // The sender goes away when the process ends, so that is noticed at once.
         let Ok(line) = receiver.recv_timeout(Duration::from_secs(20)) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -170,12 +172,21 @@ impl Lab {
 
     /// The same with the server's data in `data`.
     pub(crate) fn in_folder(folder: TempDir, data: Option<&Path>, extra: &[&str]) -> Self {
+        Self::start(folder, data, "127.0.0.1:0", extra)
+    }
+
+    /// The same with the server at another address.
+    pub(crate) fn listening(address: &str, extra: &[&str]) -> Self {
+        Self::start(tempfile::tempdir().unwrap(), None, address, extra)
+    }
+
+    fn start(folder: TempDir, data: Option<&Path>, listen: &str, extra: &[&str]) -> Self {
         let start =
             |(seed, role): (usize, &&str)| wallet(&folder.path().join(role), "127.0.0.1:0", seed);
         let wallets: Vec<_> = ROLES.iter().enumerate().map(start).collect();
         let data = data.map_or_else(|| folder.path().join("data"), Path::to_owned);
         let mut args = vec![
-            "--listen=127.0.0.1:0".to_owned(),
+            format!("--listen={listen}"),
             format!("--data={}", data.display()),
             "--seed-demo".to_owned(),
             "--reconcile-ms=200".to_owned(),
@@ -185,6 +196,9 @@ impl Lab {
         for (role, wallet) in ROLES.iter().zip(&wallets) {
             args.push(format!("--wallet-{role}=http://{}", wallet.address));
         }
+        // An option that is given replaces the one that is there.
+        let name = |arg: &str| arg.split('=').next().map(str::to_owned);
+        args.retain(|arg| !extra.iter().any(|given| name(given) == name(arg)));
         args.extend(extra.iter().map(|arg| (*arg).to_owned()));
         let server = Process::start(env!("CARGO_BIN_EXE_marketplace"), &args);
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1));
@@ -202,6 +216,11 @@ impl Lab {
     /// Starts the server again, after it was stopped.
     pub(crate) fn restart(&mut self) {
         self.try_restart().expect("it listens");
+    }
+
+    /// Starts a second server on the same data.
+    pub(crate) fn try_second(&mut self) -> Result<Process, String> {
+        Process::try_start(env!("CARGO_BIN_EXE_marketplace"), &self.args)
     }
 
     pub(crate) fn try_restart(&mut self) -> Result<(), String> {
