@@ -273,3 +273,20 @@ async fn a_silent_user_is_offline_and_the_others_go_on() {
     lab.post("buyer-1", "/api/users/buyer-1/heartbeat", json!({})).await;
     assert_eq!(status("buyer-1").await, "online");
 }
+
+#[tokio::test]
+async fn a_set_up_whose_answer_is_lost_goes_on_by_itself() {
+    for lost in ["prepare_multisig", "make_multisig", "exchange_multisig_keys"] {
+        let mut lab = Lab::new(&["--rpc-timeout-ms=300"]);
+        let id = lab.buy("buyer-1").await;
+        lab.control(1, json!({"lose": lost})).await;
+        let path = format!("/api/escrows/{id}/multisig/run");
+        let failed = lab.post("buyer-1", &path, json!({})).await;
+        assert_eq!(failed.code(), "wallet_timeout", "{lost}: {failed:?}");
+        lab.restart_wallet(1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let done = lab.step("buyer-1", id, "multisig/run", json!({})).await;
+        assert_eq!(done["round"], 4, "{lost}");
+        assert_eq!(lab.problems().await, [""; 0]);
+    }
+}
