@@ -96,9 +96,7 @@ async fn crafted_info_changes_nothing_and_is_logged() {
     let path = format!("/api/escrows/{id}/multisig/info");
     let body = json!({"round": 1, "info": good, "participant": "vendor"});
     assert_eq!(lab.post("buyer-1", &path, body).await.code(), "other_party");
-    let log = lab.server.log();
-    let rejected = log.lines().filter(|line| line.contains("multisig info rejected")).count();
-    assert_eq!(rejected, 16);
+    assert_eq!(lab.server.logged("multisig info rejected", 16).await, 16);
     assert!(
         lab.text("/metrics")
             .await

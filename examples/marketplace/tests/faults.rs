@@ -122,16 +122,16 @@ async fn a_stopped_wallet_rolls_back_and_a_retry_works() {
     let start = Instant::now();
     let failed = lab.post("buyer-1", &format!("/api/escrows/{id}/fund"), json!({})).await;
     assert!(start.elapsed() < Duration::from_secs(8));
-    assert_eq!((failed.status, failed.code()), (503, "wallet_unreachable"));
-    assert_eq!(
-        failed.message(),
-        "the vendor's wallet service is unreachable; your escrow was not changed; retry in a moment"
-    );
+    assert_eq!(failed.status, 503);
+    // If the checks in the background were faster, the breaker is open already.
+    assert!(["wallet_unreachable", "wallet_circuit_open"].contains(&failed.code()), "{failed:?}");
+    assert!(failed.message().starts_with("the vendor's wallet service is unreachable"));
+    assert!(failed.message().ends_with("; your escrow was not changed; retry in a moment"));
     assert!(failed.headers.contains_key("retry-after"));
     assert_eq!(lab.state(id).await, "awaiting_funds");
     assert_eq!(lab.balance("buyer-1").await, before);
     assert_eq!(lab.problems().await, [""; 0]);
-    assert!(lab.server.log().contains("rolled back"));
+    assert_eq!(lab.server.logged("rolled back", 1).await, 1);
     let health = lab.get("/healthz").await;
     assert_eq!((health.status, health.body["status"].as_str()), (200, Some("degraded")));
 
@@ -139,7 +139,7 @@ async fn a_stopped_wallet_rolls_back_and_a_retry_works() {
     for _ in 0..4 {
         lab.post("buyer-1", &format!("/api/escrows/{id}/fund"), json!({})).await;
     }
-    assert!(lab.server.log().contains("circuit breaker changed"));
+    assert!(lab.server.logged("circuit breaker changed", 1).await > 0);
     lab.restart_wallet(1);
     let funded = async || {
         let path = format!("/api/escrows/{id}/fund");

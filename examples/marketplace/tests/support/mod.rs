@@ -104,6 +104,18 @@ impl Process {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Waits until `count` lines contain `text`: lines arrive a moment after the answer. How many do.
+    pub(crate) async fn logged(&self, text: &str, count: usize) -> usize {
+        let lines = || self.log().lines().filter(|line| line.contains(text)).count();
+        for _ in 0..100 {
+            if lines() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        lines()
+    }
+
     /// Resident memory, in KiB.
     pub(crate) fn rss_kib(&self) -> u64 {
         self.memory_kib("VmRSS:")
