@@ -65,13 +65,13 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 2500)]
     pub rpc_connect_timeout_ms: u64,
     /// Time-out of one wallet call.
-    #[arg(long, env = "MARKETPLACE_RPC_TIMEOUT_MS", default_value_t = 5000)]
+    #[arg(long, env = "MARKETPLACE_RPC_TIMEOUT_MS", default_value_t = 4000)]
     pub rpc_timeout_ms: u64,
     /// How often a wallet call is tried.
     #[arg(long, default_value_t = 3)]
     pub rpc_attempts: u32,
     /// Failed wallet calls in a row that open the circuit breaker.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     pub breaker_failures: u32,
     /// How long it stays open.
     #[arg(long, default_value_t = 2000)]

@@ -5,7 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use marketplace::{
-    config::ServeArgs, defect::CATALOGUE, escrow::check::check, logging, metrics::Metrics,
+    config::ServeArgs,
+    defect::CATALOGUE,
+    error::Error,
+    escrow::check::{Report, check},
+    logging,
+    metrics::Metrics,
     serve::serve,
 };
 use rusqlite::{Connection, OpenFlags};
@@ -56,9 +61,12 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Check { data, stuck_after_ms } => {
             let path = data.join("market.db");
-            let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-                .with_context(|| format!("cannot open {}", path.display()))?;
-            let report = check(&conn, stuck_after_ms).context("cannot read the database")?;
+            let open = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+            let report = open.map_err(Error::from).and_then(|conn| check(&conn, stuck_after_ms));
+            let report = report.unwrap_or_else(|error| match &error {
+                Error::Sqlite(inner) => Report::unreadable(inner),
+                other => Report::unreadable(other),
+            });
             println!("{}", serde_json::to_string_pretty(&report)?);
             return Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }

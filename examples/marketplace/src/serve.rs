@@ -94,7 +94,7 @@ pub async fn serve(args: &ServeArgs, metrics: Metrics) -> Result<(), ServeError>
         defects,
     });
     let health = Arc::new(HealthState::default());
-    let mut background = background(args, &market, &health);
+    let mut background = background(args, &market);
     let router = http::router(market, args.limits(), health);
 
     let (stop, stopped) = watch::channel(false);
@@ -125,7 +125,7 @@ pub async fn serve(args: &ServeArgs, metrics: Metrics) -> Result<(), ServeError>
     Ok(())
 }
 
-fn background(args: &ServeArgs, market: &Arc<Market>, health: &Arc<HealthState>) -> JoinSet<()> {
+fn background(args: &ServeArgs, market: &Arc<Market>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let every = Duration::from_millis(args.disk_check_ms);
     tasks.spawn(store::disk::watch(market.store.clone(), every));
@@ -134,8 +134,8 @@ fn background(args: &ServeArgs, market: &Arc<Market>, health: &Arc<HealthState>)
     tasks.spawn(async move { escrow::reconcile(&shared, every).await });
     let every = Duration::from_millis(args.wallet_check_ms);
     for role in Role::ALL {
-        let (market, health) = (Arc::clone(market), Arc::clone(health));
-        tasks.spawn(async move { http::watch_wallets(&market, &health, role, every).await });
+        let market = Arc::clone(market);
+        tasks.spawn(async move { http::watch_wallet(&market, role, every).await });
     }
     tasks
 }

@@ -1,45 +1,12 @@
 //! A participant who keeps their own wallet, and may be malicious.
-#![expect(clippy::unwrap_used, reason = "a failure in a helper is a failed test")]
 
 mod support;
 
-use serde_json::{Value, json};
-use support::{Answer, Lab};
-
-/// Calls a wallet directly, as its owner.
-async fn wallet(lab: &Lab, at: usize, method: &str, params: Value) -> Value {
-    let url = format!("http://{}/json_rpc", lab.wallets[at].address);
-    let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-    let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer.get("error"), None, "{method}");
-    answer["result"].clone()
-}
-
-async fn own_wallet(lab: &Lab, name: &str) -> String {
-    let file = json!({"filename": name, "password": "", "language": "English"});
-    wallet(lab, 0, "create_wallet", file).await;
-    let info = wallet(lab, 0, "prepare_multisig", json!({})).await;
-    info["multisig_info"].as_str().unwrap().to_owned()
-}
-
-async fn self_custody(lab: &Lab) -> i64 {
-    let new = json!({"listing_id": "listing-1", "self_custody": ["buyer"]});
-    let made = lab.post("buyer-1", "/api/escrows", new).await;
-    assert_eq!(made.status, 201, "{made:?}");
-    made.body["id"].as_i64().unwrap()
-}
-
-async fn send(lab: &Lab, id: i64, user: &str, round: u8, info: &str) -> Answer {
-    let path = format!("/api/escrows/{id}/multisig/info");
-    lab.post(user, &path, json!({"round": round, "info": info})).await
-}
-
-fn infos_of_others(progress: &Value, step: u64) -> Vec<String> {
-    let messages = progress["messages"].as_array().unwrap().iter();
-    let others = messages.filter(|m| m["step"] == step && m["participant"] != "buyer");
-    others.map(|message| message["info"].as_str().unwrap().to_owned()).collect()
-}
+use serde_json::json;
+use support::{
+    Lab,
+    custody::{infos_of_others, own_wallet, self_custody, send, wallet},
+};
 
 #[tokio::test]
 async fn an_honest_participant_can_keep_their_own_wallet() {
@@ -129,9 +96,7 @@ async fn crafted_info_changes_nothing_and_is_logged() {
     let path = format!("/api/escrows/{id}/multisig/info");
     let body = json!({"round": 1, "info": good, "participant": "vendor"});
     assert_eq!(lab.post("buyer-1", &path, body).await.code(), "other_party");
-    let log = lab.server.log();
-    let rejected = log.lines().filter(|line| line.contains("multisig info rejected")).count();
-    assert_eq!(rejected, 16);
+    assert_eq!(lab.server.logged("multisig info rejected", 16).await, 16);
     assert!(
         lab.text("/metrics")
             .await

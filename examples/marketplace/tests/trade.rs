@@ -109,7 +109,7 @@ async fn health_metrics_and_shut_down() {
         assert!(metrics.contains(line), "{line}");
     }
     assert!(lab.server.terminate().success());
-    assert!(lab.server.log().contains("\"stopped\""));
+    assert_eq!(lab.server.logged("\"stopped\"", 1).await, 1);
     lab.restart();
     assert_eq!(lab.state(1).await, "awaiting_funds");
 }

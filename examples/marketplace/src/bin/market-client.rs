@@ -20,7 +20,7 @@ struct Args {
     #[arg(long, env = "MARKET_USER", default_value = "buyer-1")]
     user: String,
     /// How long to wait for one answer.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 30_000)]
     timeout_ms: u64,
     /// How often to try again when the answer says that this may help.
     #[arg(long, default_value_t = 2)]

@@ -75,7 +75,7 @@ pub enum Defect {
     SilentFailure,
     /// A failed wallet step is answered with 200 and the old state.
     FalseSuccess,
-    /// A database connection is lost with every tenth use.
+    /// A database connection is lost with every tenth write.
     PoolLeak,
     /// A write takes a second connection while it holds the first, and waits for ever.
     PoolDeadlock,
@@ -145,7 +145,7 @@ pub enum Defect {
     UnlimitedRetries,
     /// A database connection stays taken while a wallet is called.
     HoldConnectionDuringRpc,
-    /// The process aborts when it gets no database connection in time.
+    /// A request waits 5 ms for a database connection, and if there is none the process aborts.
     ExitOnPoolTimeout,
 }
 
@@ -232,7 +232,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "pool-leak",
         D::PoolLeak,
-        "A database connection is lost with every tenth use.",
+        "A database connection is lost with every tenth write.",
         &[S::Pool, S::Cascade],
     ),
     entry(
@@ -269,7 +269,7 @@ pub const CATALOGUE: &[Entry] = &[
         "stale-lock",
         D::StaleLock,
         "A lock file left by a killed process stops the next start.",
-        &[S::Restart, S::Cascade],
+        &[S::Restart],
     ),
     entry(
         "lost-writes",
@@ -432,7 +432,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "exit-on-pool-timeout",
         D::ExitOnPoolTimeout,
-        "The process aborts when it gets no database connection in time.",
+        "A request waits 5 ms for a database connection, and if there is none the process aborts.",
         &[S::Cascade, S::Pool],
     ),
 ];

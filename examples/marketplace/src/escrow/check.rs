@@ -34,12 +34,29 @@ pub struct Problem {
     pub detail: String,
 }
 
+impl Report {
+    /// The report on a database that cannot even be read.
+    #[must_use]
+    pub fn unreadable(why: &dyn std::fmt::Display) -> Self {
+        let problem = Problem { invariant: "database_intact", detail: why.to_string() };
+        Self {
+            ok: false,
+            problems: vec![problem],
+            balances: 0,
+            held: 0,
+            deposits: 0,
+            escrows: Vec::new(),
+            in_progress: Vec::new(),
+        }
+    }
+}
+
 /// Checks everything. A step may take `patience_ms` before its escrow counts as stuck.
 pub fn check(conn: &Connection, patience_ms: i64) -> Result<Report> {
     let mut problems = Vec::new();
     let integrity: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if integrity != "ok" {
-        problems.push(Problem { invariant: "database_intact", detail: integrity });
+        return Ok(Report::unreadable(&integrity));
     }
     for (invariant, sql) in VIOLATIONS {
         let mut query = conn.prepare(sql)?;

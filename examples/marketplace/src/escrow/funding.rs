@@ -66,7 +66,7 @@ pub(super) async fn undo(market: &Market, id: i64, error: Error) -> Result<Escro
                 ledger::transfer(tx, Kind::Unhold, accounts, escrow.amount, Some(id), true)?;
             } else {
                 tx.execute(
-                    "UPDATE escrows SET outcome = NULL, tx_hash = NULL WHERE id = ?1",
+                    "UPDATE escrows SET outcome = NULL, tx_hash = NULL, signed_tx = NULL WHERE id = ?1",
                     [id],
                 )?;
             }

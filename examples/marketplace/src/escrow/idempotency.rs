@@ -76,6 +76,14 @@ pub(super) fn settle(tx: &Transaction<'_>, escrow: i64, done: bool) -> Result<()
     Ok(())
 }
 
+/// Forgets keys of finished work that are older than a day.
+pub(super) fn expire(tx: &Transaction<'_>) -> Result<()> {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let before = crate::now_ms() - DAY_MS;
+    tx.execute("DELETE FROM idempotency WHERE done = 1 AND created_at < ?1", [before])?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use super::{Escrow, State, funding, load, settle};
+use super::{Escrow, State, funding, idempotency, load, settle};
 use crate::{
     defect::Defect,
     error::{Error, Result},
     market::Market,
+    wallet::{Role, WalletError},
 };
 
 /// Looks for orphans again and again. Never returns.
 pub async fn reconcile(market: &Market, every: Duration) {
+    if let Err(error) = market.store.write(idempotency::expire).await {
+        tracing::error!(%error, "cannot remove old idempotency keys");
+    }
     loop {
         recover(market).await;
         tokio::time::sleep(every).await;
@@ -50,11 +54,10 @@ async fn one(market: &Market, id: i64) -> Result<()> {
     if !escrow.state.is_transient() {
         return Ok(());
     }
-    let sent = match (escrow.state, escrow.outcome, &escrow.tx_hash) {
-        (State::Releasing | State::Resolving, Some(outcome), Some(hash)) => {
-            was_sent(market, &escrow, settle::signers(&escrow, outcome).1, hash)
-                .await?
-                .then_some(outcome)
+    let sent = match (escrow.state, escrow.outcome) {
+        (State::Releasing | State::Resolving, Some(outcome)) => {
+            let by = settle::signers(&escrow, outcome).1;
+            send_again(market, &escrow, by).await?.then_some(outcome)
         }
         _ => None,
     };
@@ -69,14 +72,26 @@ async fn one(market: &Market, id: i64) -> Result<()> {
     }
 }
 
-async fn was_sent(
-    market: &Market,
-    escrow: &Escrow,
-    by: crate::wallet::Role,
-    hash: &str,
-) -> Result<bool> {
-    let attempt = super::setup::attempt(market, escrow.id).await?;
+/// Submits the escrow's transaction again, if there is one; says whether it is sent now.
+async fn send_again(market: &Market, escrow: &Escrow, by: Role) -> Result<bool> {
+    let id = escrow.id;
+    let kept = market.store.read(move |conn| {
+        let sql = "SELECT tx_hash, signed_tx FROM escrows WHERE id = ?1";
+        Ok(conn.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    });
+    let (Some(hash), Some(signed)): (Option<String>, Option<String>) = kept.await? else {
+        return Ok(false);
+    };
+    let attempt = super::setup::attempt(market, id).await?;
     let file = escrow.wallet_file(attempt, by);
     let mut wallet = market.wallets.of(by).session(&file, false).await?;
-    Ok(wallet.has_sent(hash).await?)
+    if wallet.has_sent(&hash).await? {
+        return Ok(true);
+    }
+    match wallet.submit(&signed).await {
+        Ok(sent) => Ok(sent == hash),
+        // Refused for good, unless the first one arrived just now.
+        Err(WalletError::Refused { .. }) => Ok(wallet.has_sent(&hash).await?),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The decision is written down first (a transient state), then two wallets sign and one submits,
 //! then ledger and state change together. The hash of the transaction is stored before it is
-//! submitted, so that after a crash or a lost answer the wallet can be asked whether it was sent.
+//! submitted: after a crash or a lost answer the very same transaction is submitted again, which
+//! can only be paid once, however late the first one arrives.
 
 use super::{
     Escrow, Event, Key, Outcome, State, funding, idempotency,
@@ -191,9 +192,10 @@ async fn pay(market: &Market, escrow: &Escrow, outcome: Outcome) -> Result<()> {
     let file = escrow.wallet_file(attempt, second);
     let mut wallet = market.wallets.of(second).session(&file, false).await?;
     let (signed, hash) = wallet.sign(&unsigned).await?;
-    let (id, stored) = (escrow.id, hash.clone());
+    let (id, kept) = (escrow.id, (hash.clone(), signed.clone()));
     let note = move |tx: &rusqlite::Transaction<'_>| {
-        tx.execute("UPDATE escrows SET tx_hash = ?1 WHERE id = ?2", (&stored, id))?;
+        let sql = "UPDATE escrows SET tx_hash = ?1, signed_tx = ?2 WHERE id = ?3";
+        tx.execute(sql, (&kept.0, &kept.1, id))?;
         Ok(())
     };
     market.store.write(note).await?;

@@ -182,10 +182,7 @@ async fn ask(market: &Market, escrow: &Escrow, setup: &SetUp, role: Role) -> Res
     };
     let answer = match result.await {
         Ok(answer) => answer,
-        Err(WalletError::Refused {
-            code: rpc_code::ALREADY_MULTISIG | rpc_code::NOT_MULTISIG,
-            ..
-        }) => return Ok(Answer::OutOfStep),
+        Err(error) if is_out_of_step(&error) => return Ok(Answer::OutOfStep),
         Err(error) if error.is_answer() => {
             tracing::error!(escrow = escrow.id, %role, %error, "a wallet refused the set-up");
             return Err(Error::Disagreement { what: "the key-exchange messages" });
@@ -204,6 +201,18 @@ async fn ask(market: &Market, escrow: &Escrow, setup: &SetUp, role: Role) -> Res
             tracing::error!(escrow = escrow.id, %role, ?other, "a wallet gave an unusable message");
             Err(Error::Disagreement { what: "the key-exchange messages" })
         }
+    }
+}
+
+/// Whether a wallet refuses because it has done this step before, or has lost an earlier one.
+fn is_out_of_step(error: &WalletError) -> bool {
+    match error {
+        WalletError::Refused { code, message, .. } => {
+            matches!(*code, rpc_code::ALREADY_MULTISIG | rpc_code::NOT_MULTISIG)
+                // It has no code of its own.
+                || message.contains("expected kex round number")
+        }
+        _ => false,
     }
 }
 
@@ -231,13 +240,17 @@ async fn finish(market: &Market, escrow: Escrow, setup: &SetUp) -> Result<()> {
         tracing::error!(escrow = id, "the wallets report different addresses");
         return Err(Error::Disagreement { what: "the address of the shared wallet" });
     }
-    for role in Role::ALL.into_iter().filter(|role| escrow.is_managed(*role)) {
+    let managed = Role::ALL.into_iter().filter(|role| escrow.is_managed(*role));
+    let checks = managed.map(async |role| {
         let file = escrow.wallet_file(setup.attempt, role);
         let mut wallet = market.wallets.of(role).session(&file, false).await?;
-        if !is_two_of_three(&wallet.multisig_state().await?) {
-            return Err(Error::Disagreement { what: "whether the set-up is complete" });
+        if is_two_of_three(&wallet.multisig_state().await?) {
+            Ok(())
+        } else {
+            Err(Error::Disagreement { what: "whether the set-up is complete" })
         }
-    }
+    });
+    futures_util::future::try_join_all(checks).await?;
     if market.defects.has(Defect::HalfApplyConflict) {
         return Ok(());
     }

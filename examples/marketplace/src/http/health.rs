@@ -1,9 +1,6 @@
 //! Is it alive, what does it depend on, and how is each of those.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use axum::{
     Json,
@@ -21,46 +18,27 @@ use crate::{
     wallet::{BreakerState, Role},
 };
 
-/// What the background checks found out.
+/// Since when the service runs.
 #[derive(Debug)]
 pub struct HealthState {
     started: Instant,
-    wallet_down: [AtomicBool; 3],
 }
 
 impl Default for HealthState {
     fn default() -> Self {
-        Self { started: Instant::now(), wallet_down: Default::default() }
-    }
-}
-
-impl HealthState {
-    fn wallet(&self, role: Role) -> &AtomicBool {
-        let [buyer, vendor, arbiter] = &self.wallet_down;
-        match role {
-            Role::Buyer => buyer,
-            Role::Vendor => vendor,
-            Role::Arbiter => arbiter,
-        }
+        Self { started: Instant::now() }
     }
 }
 
 /// Asks one wallet service for its version again and again, so that its failure is noticed without
 /// a user. Never returns.
-pub async fn watch_wallets(market: &Market, health: &HealthState, role: Role, every: Duration) {
-    let down = health.wallet(role);
-    let alert = format!("wallet_{role}");
+pub async fn watch_wallet(market: &Market, role: Role, every: Duration) {
+    let wallet = market.wallets.of(role);
     loop {
-        let rpc = &market.wallets.of(role).rpc;
-        let answer = tokio::time::timeout(Duration::from_secs(30), rpc.ping()).await;
-        let failed = !matches!(&answer, Ok(Ok(())));
-        if failed != down.swap(failed, Relaxed) {
-            market.metrics.alert(&alert, failed);
-            if failed {
-                tracing::error!(alert, wallet = %role, "wallet service does not answer");
-            } else {
-                tracing::warn!(alert, wallet = %role, "wallet service answers again");
-            }
+        // A service does one thing at a time, and a call that is running shows whether it works.
+        if !wallet.is_busy() {
+            // The client raises the alert, as for any other call.
+            let _ = tokio::time::timeout(Duration::from_secs(30), wallet.rpc.ping()).await;
         }
         tokio::time::sleep(every).await;
     }
@@ -142,8 +120,7 @@ async fn report(app: &App) -> (Value, bool, bool) {
     }
     for wallet in market.wallets.iter() {
         let breaker = wallet.rpc.breaker_state();
-        let down = app.health.wallet(wallet.role).load(Relaxed);
-        let ok = !down && breaker == BreakerState::Closed;
+        let ok = wallet.rpc.answers() && breaker == BreakerState::Closed;
         let name = format!("wallet_{}", wallet.role);
         if !ok {
             degraded.push(name.clone());

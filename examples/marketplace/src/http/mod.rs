@@ -7,7 +7,7 @@ mod health;
 mod reply;
 
 pub use guard::Limits;
-pub use health::{HealthState, watch_wallets};
+pub use health::{HealthState, watch_wallet};
 
 use std::sync::Arc;
 

@@ -73,8 +73,13 @@ impl Disk {
             crate::crash("a write found no space");
         }
         if self.defects.has(Defect::CorruptOnFullDisk) {
-            let file = File::options().write(true).open(path);
-            let _ = file.and_then(|file| file.set_len(file.metadata()?.len() / 2));
+            for (path, share) in [(path.to_owned(), 2), (path.with_extension("db-wal"), 0)] {
+                let file = File::options().write(true).open(path);
+                let _ = file.and_then(|file| {
+                    let length = file.metadata()?.len();
+                    file.set_len(length.checked_div(share).unwrap_or(0))
+                });
+            }
         }
         self.degrade(format!("a write failed: {error}"));
     }
@@ -100,7 +105,9 @@ impl Disk {
     }
 
     fn has_room(&self) -> bool {
-        self.free().is_none_or(|free| free >= self.reserve)
+        let careless = [Defect::CorruptOnFullDisk, Defect::CrashOnFullDisk, Defect::NoReadOnly];
+        careless.into_iter().any(|defect| self.defects.has(defect))
+            || self.free().is_none_or(|free| free >= self.reserve)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, DiskState> {

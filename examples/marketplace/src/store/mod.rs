@@ -60,6 +60,7 @@ impl Store {
             let tx = conn.get()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
             tx.commit()?;
+            conn.give_back();
             Ok(value)
         })
         .await;

@@ -15,6 +15,11 @@ use crate::{
     metrics::Metrics,
 };
 
+/// What a start is like for a service that keeps the messages of running set-ups in memory.
+const FORGET_MULTISIG: &str = "
+    DELETE FROM messages WHERE escrow_id IN (SELECT id FROM escrows WHERE state = 'multisig');
+    DELETE FROM sessions WHERE escrow_id IN (SELECT id FROM escrows WHERE state = 'multisig');";
+
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -79,6 +84,9 @@ pub fn open(
         return Err(OpenError::Damaged { path, problem });
     }
     schema::migrate(&mut conn).map_err(sqlite)?;
+    if defects.has(Defect::MemoryMultisig) {
+        conn.execute_batch(FORGET_MULTISIG).map_err(sqlite)?;
+    }
     let pool = Pool::open(&path, config, defects, metrics.clone()).map_err(sqlite)?;
     let disk = Disk::new(data, disk_reserve, defects, metrics.clone());
     let store = Store { pool: Arc::new(pool), disk: Arc::new(disk), defects, path };

@@ -35,7 +35,7 @@ pub struct Pool {
     waiting: AtomicUsize,
     config: PoolConfig,
     defects: Defects,
-    uses: AtomicUsize,
+    writes: AtomicUsize,
     metrics: Metrics,
 }
 
@@ -55,7 +55,7 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             config,
             defects,
-            uses: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
             metrics,
         })
     }
@@ -70,7 +70,7 @@ impl Pool {
         // There are as many connections as permits, so one is there.
         let conn = self.lock().pop_front().ok_or(Error::Broken { what: "the pool" })?;
         self.metrics.pool_in_use.inc();
-        Ok(Pooled { conn: Some(conn), permit: Some(permit), pool: Arc::clone(self) })
+        Ok(Pooled { conn: Some(conn), _permit: permit, pool: Arc::clone(self) })
     }
 
     async fn queue(&self) -> Result<OwnedSemaphorePermit> {
@@ -83,10 +83,10 @@ impl Pool {
         }
         let start = Instant::now();
         let free = Arc::clone(&self.free).acquire_owned();
-        let limit = if self.defects.has(Defect::PoolDeadlock) {
-            Duration::from_hours(1)
-        } else {
-            self.config.timeout
+        let limit = match () {
+            () if self.defects.has(Defect::PoolDeadlock) => Duration::from_hours(1),
+            () if self.defects.has(Defect::ExitOnPoolTimeout) => Duration::from_millis(5),
+            () => self.config.timeout,
         };
         if let Ok(permit) = tokio::time::timeout(limit, free).await {
             self.metrics.pool_wait.observe(start.elapsed().as_secs_f64());
@@ -128,7 +128,7 @@ impl Drop for Waiter<'_> {
 #[derive(Debug)]
 pub struct Pooled {
     conn: Option<Connection>,
-    permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
     pool: Arc<Pool>,
 }
 
@@ -139,14 +139,19 @@ impl Pooled {
     }
 }
 
+impl Pooled {
+    /// What a write does with its connection when it is done.
+    pub(super) fn give_back(self) {
+        let writes = self.pool.writes.fetch_add(1, Relaxed) + 1;
+        if self.pool.defects.has(Defect::PoolLeak) && writes.is_multiple_of(10) {
+            std::mem::forget(self);
+        }
+    }
+}
+
 impl Drop for Pooled {
     fn drop(&mut self) {
         let pool = &self.pool;
-        let uses = pool.uses.fetch_add(1, Relaxed) + 1;
-        if pool.defects.has(Defect::PoolLeak) && uses.is_multiple_of(10) {
-            std::mem::forget((self.conn.take(), self.permit.take()));
-            return;
-        }
         if let Some(conn) = self.conn.take() {
             if !conn.is_autocommit()
                 && let Err(error) = conn.execute_batch("ROLLBACK")

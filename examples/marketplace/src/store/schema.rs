@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX messages_info ON messages(info);
     CREATE INDEX messages_signer ON messages(signer);
     CREATE TABLE disk_check(id INTEGER PRIMARY KEY CHECK(id = 1), at INTEGER NOT NULL) STRICT;",
+    "ALTER TABLE escrows ADD COLUMN signed_tx TEXT;",
 ];
 
 /// Brings the database up to the newest version. Each step is one transaction.

@@ -1,7 +1,10 @@
 //! One wallet service: JSON-RPC 2.0 over HTTP, with time-outs, retries and a circuit breaker.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +43,7 @@ pub struct Rpc {
     http: reqwest::Client,
     config: RpcConfig,
     breaker: Mutex<Breaker>,
+    down: AtomicBool,
     defects: Defects,
     metrics: Metrics,
 }
@@ -84,6 +88,7 @@ impl Rpc {
             url: format!("{}/json_rpc", url.trim_end_matches('/')),
             http: http.build()?,
             config,
+            down: AtomicBool::new(false),
             breaker: Mutex::new(Breaker::new(config.breaker_failures, cool_down)),
             defects,
             metrics,
@@ -114,7 +119,12 @@ impl Rpc {
                 WalletError::Timeout { .. } => repeatable,
                 _ => false,
             };
-            tracing::error!(wallet = %self.role, method, attempt, %error, "wallet call failed");
+            if let WalletError::Refused { .. } = &error {
+                // Often an expected answer, like that of a file which is not there yet.
+                tracing::debug!(wallet = %self.role, method, %error, "wallet call refused");
+            } else {
+                tracing::error!(wallet = %self.role, method, attempt, %error, "wallet call failed");
+            }
             if !again || attempt >= attempts {
                 return Err(error);
             }
@@ -131,6 +141,23 @@ impl Rpc {
         self.attempt("get_version", &json!({})).await.map(drop)
     }
 
+    /// Whether the last call was answered.
+    pub fn answers(&self) -> bool {
+        !self.down.load(Relaxed)
+    }
+
+    fn note(&self, failed: bool) {
+        if failed != self.down.swap(failed, Relaxed) {
+            let alert = format!("wallet_{}", self.role);
+            self.metrics.alert(&alert, failed);
+            if failed {
+                tracing::error!(alert, wallet = %self.role, "wallet service does not answer");
+            } else {
+                tracing::warn!(alert, wallet = %self.role, "wallet service answers again");
+            }
+        }
+    }
+
     /// What the breaker lets through now.
     pub fn breaker_state(&self) -> BreakerState {
         self.breaker().state(Instant::now())
@@ -138,7 +165,9 @@ impl Rpc {
 
     async fn attempt(&self, method: &'static str, params: &Value) -> Result<Value, WalletError> {
         let role = self.role;
-        if !self.defects.has(Defect::NoBreaker) && !self.defects.has(Defect::UnlimitedRetries) {
+        let guarded =
+            !self.defects.has(Defect::NoBreaker) && !self.defects.has(Defect::UnlimitedRetries);
+        if guarded {
             let admitted = self.breaker().admit(Instant::now());
             admitted.map_err(|retry_in| WalletError::CircuitOpen { role, retry_in })?;
         }
@@ -153,6 +182,10 @@ impl Rpc {
         };
         self.metrics.rpc_calls.with_label_values(&[role.name(), label]).inc();
         self.metrics.rpc_latency.with_label_values(&[role.name()]).observe(took.as_secs_f64());
+        self.note(label == "failed");
+        if !guarded {
+            return result;
+        }
         let mut breaker = self.breaker();
         let before = breaker.state(Instant::now());
         if label == "failed" {

@@ -92,6 +92,11 @@ pub struct Session<'a> {
 }
 
 impl Wallet {
+    /// Whether a request is using it.
+    pub fn is_busy(&self) -> bool {
+        self.open.try_lock().is_err()
+    }
+
     /// Opens `file`; with `create` a missing one is made.
     pub async fn session(&self, file: &str, create: bool) -> Result<Session<'_>> {
         let turn = tokio::time::timeout(TURN, self.open.lock()).await;

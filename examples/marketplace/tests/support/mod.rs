@@ -7,6 +7,9 @@
     reason = "each test binary uses a part of it, and a failure here is a failed test"
 )]
 
+pub(crate) mod custody;
+pub(crate) mod disk;
+
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
@@ -20,6 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A process of ours and its log.
+#[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -57,6 +61,7 @@ impl Process {
                 errors.lock().unwrap().push(line);
             }
         });
+        // The sender goes away when the process ends, so that is noticed at once.
         let Ok(line) = receiver.recv_timeout(Duration::from_secs(20)) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -99,10 +104,31 @@ impl Process {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Waits until `count` lines contain `text`: lines arrive a moment after the answer. How many do.
+    pub(crate) async fn logged(&self, text: &str, count: usize) -> usize {
+        let lines = || self.log().lines().filter(|line| line.contains(text)).count();
+        for _ in 0..100 {
+            if lines() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        lines()
+    }
+
     /// Resident memory, in KiB.
     pub(crate) fn rss_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most resident memory there ever was, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -158,12 +184,21 @@ impl Lab {
 
     /// The same with the server's data in `data`.
     pub(crate) fn in_folder(folder: TempDir, data: Option<&Path>, extra: &[&str]) -> Self {
+        Self::start(folder, data, "127.0.0.1:0", extra)
+    }
+
+    /// The same with the server at another address.
+    pub(crate) fn listening(address: &str, extra: &[&str]) -> Self {
+        Self::start(tempfile::tempdir().unwrap(), None, address, extra)
+    }
+
+    fn start(folder: TempDir, data: Option<&Path>, listen: &str, extra: &[&str]) -> Self {
         let start =
             |(seed, role): (usize, &&str)| wallet(&folder.path().join(role), "127.0.0.1:0", seed);
         let wallets: Vec<_> = ROLES.iter().enumerate().map(start).collect();
         let data = data.map_or_else(|| folder.path().join("data"), Path::to_owned);
         let mut args = vec![
-            "--listen=127.0.0.1:0".to_owned(),
+            format!("--listen={listen}"),
             format!("--data={}", data.display()),
             "--seed-demo".to_owned(),
             "--reconcile-ms=200".to_owned(),
@@ -173,6 +208,9 @@ impl Lab {
         for (role, wallet) in ROLES.iter().zip(&wallets) {
             args.push(format!("--wallet-{role}=http://{}", wallet.address));
         }
+        // An option that is given replaces the one that is there.
+        let name = |arg: &str| arg.split('=').next().map(str::to_owned);
+        args.retain(|arg| !extra.iter().any(|given| name(given) == name(arg)));
         args.extend(extra.iter().map(|arg| (*arg).to_owned()));
         let server = Process::start(env!("CARGO_BIN_EXE_marketplace"), &args);
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1));
@@ -190,6 +228,11 @@ impl Lab {
     /// Starts the server again, after it was stopped.
     pub(crate) fn restart(&mut self) {
         self.try_restart().expect("it listens");
+    }
+
+    /// Starts a second server on the same data.
+    pub(crate) fn try_second(&mut self) -> Result<Process, String> {
+        Process::try_start(env!("CARGO_BIN_EXE_marketplace"), &self.args)
     }
 
     pub(crate) fn try_restart(&mut self) -> Result<(), String> {
@@ -251,6 +294,25 @@ impl Lab {
         let answer = self.post(user, &format!("/api/escrows/{id}/{what}"), body).await;
         assert_eq!(answer.status, 200, "{what}: {answer:?}");
         answer.body
+    }
+
+    /// Sends `count` bodies of 10 MB at once; the statuses of the answers, 0 if there was none.
+    pub(crate) async fn large_bodies(&self, count: usize) -> Vec<u16> {
+        let url = self.url("/api/users/buyer-1/deposit");
+        let posts = (0..count).map(|_| self.http.post(&url).body(vec![b'x'; 10 << 20]).send());
+        let answers = futures_util::future::join_all(posts).await.into_iter();
+        answers.map(|answer| answer.map_or(0, |answer| answer.status().as_u16())).collect()
+    }
+
+    /// Waits until the server is gone; says whether it is.
+    pub(crate) async fn dies(&mut self) -> bool {
+        for _ in 0..100 {
+            if !self.server.is_running() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     /// A new escrow of `buyer`.
