@@ -199,7 +199,12 @@ impl<F> Line<F> {
         self.memory
     }
 
-    /// Frames without a slot that was ever set.
+    /// A frame came that names no slot at all.
+    pub fn stray(&mut self) {
+        self.strays += 1;
+    }
+
+    /// Frames without a slot, or with one that was never set.
     pub fn strays(&self) -> u64 {
         self.strays
     }

@@ -1,0 +1,168 @@
+//! Single packets: how long they are held, and which.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use chaos::kernel::delay_line::{Config, Order, Rate, Scheduling, Setting};
+
+use crate::bed::{Bed, Direction, Echo, Family, NEAR, latency, round_trips, slot};
+
+const MS: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(3);
+const FAULTY: u16 = 7000;
+const HEALTHY: u16 = 7001;
+
+/// Two echo servers in the far namespace: on a port that is diverted and on one that is not.
+fn echoes(bed: &Bed, at: IpAddr) -> [(SocketAddr, Echo); 2] {
+    [FAULTY, HEALTHY].map(|port| {
+        let at = SocketAddr::new(at, port);
+        (at, Echo::start(&bed.far, at))
+    })
+}
+
+/// On a shared machine single packets may be late, but not half of them.
+fn assert_latency(times: &[Duration], latency: Duration) {
+    let (fastest, median) = (times[0], times[times.len() / 2]);
+    assert!(fastest >= latency, "a packet was early: {fastest:?} < {latency:?}");
+    assert!(median < latency + 2 * MS, "half of the packets took {median:?}, not {latency:?}");
+}
+
+fn delays_only_what_was_chosen(direction: Direction, family: Family) {
+    let mut bed = Bed::new(Config::default());
+    let [(faulty, _one), (healthy, other)] = echoes(&bed, family.far());
+    bed.catch(NEAR, direction);
+    bed.divert(FAULTY.into(), slot(1), NEAR, direction, latency(10.0));
+
+    let times = round_trips(&bed.near, faulty, 50, PATIENCE).unwrap();
+    assert_latency(&times, 10 * MS);
+    let healthy = round_trips(&bed.near, healthy, 50, PATIENCE).unwrap();
+    assert!(healthy[25] < 2 * MS, "an unchosen flow took {:?}", healthy[25]);
+    drop(other);
+
+    let evidence = bed.line().evidence(slot(1)).unwrap().unwrap();
+    let counters = evidence.counters;
+    assert_eq!((counters.arrived, counters.released, counters.held), (50, 50, 0));
+    assert_eq!((counters.bypassed, counters.dropped, counters.refused), (0, 0, 0));
+    let hold = evidence.hold.quantile(0.5).unwrap();
+    assert!((10 * MS..11 * MS).contains(&hold), "held for {hold:?}");
+    assert!(evidence.hold.mean().unwrap() >= 10 * MS);
+    let status = bed.line().status().unwrap();
+    assert_eq!((status.strays, status.overruns, status.held), (0, Some(0), 0));
+}
+
+#[test]
+fn delays_chosen_packets_at_egress() {
+    delays_only_what_was_chosen(Direction::Egress, Family::V4);
+    delays_only_what_was_chosen(Direction::Egress, Family::V6);
+}
+
+#[test]
+fn delays_chosen_packets_at_ingress() {
+    delays_only_what_was_chosen(Direction::Ingress, Family::V4);
+    delays_only_what_was_chosen(Direction::Ingress, Family::V6);
+}
+
+/// Packets that come back to the loopback device have lost their route; IPv4 takes such packets
+/// only when told to.
+#[test]
+fn delays_loopback_in_both_families() {
+    for family in [Family::V4, Family::V6] {
+        let mut bed = Bed::new(Config::default());
+        if family == Family::V4 {
+            let switched = bed.near.run(|| {
+                std::fs::write("/proc/sys/net/ipv4/conf/lo/route_localnet", "1")?;
+                std::fs::write("/proc/sys/net/ipv4/conf/lo/accept_local", "1")
+            });
+            switched.unwrap().unwrap();
+        }
+        let at = SocketAddr::new(family.loopback(), FAULTY);
+        let own = SocketAddr::new(family.near(), HEALTHY);
+        let echoes = [at, own].map(|at| Echo::start(&bed.near, at));
+        bed.catch("lo", Direction::Egress);
+        bed.divert(FAULTY.into(), slot(1), "lo", Direction::Egress, latency(10.0));
+        bed.divert(HEALTHY.into(), slot(2), "lo", Direction::Egress, latency(5.0));
+        // There and back are both egress of this device.
+        let times = round_trips(&bed.near, at, 20, PATIENCE);
+        assert_latency(&times.unwrap_or_else(|error| panic!("{family:?}: {error}")), 20 * MS);
+        let times = round_trips(&bed.near, own, 20, PATIENCE);
+        assert_latency(&times.unwrap_or_else(|error| panic!("{family:?} own: {error}")), 10 * MS);
+        drop(echoes);
+    }
+}
+
+#[test]
+fn many_slots_devices_and_directions_share_one_line() {
+    let mut bed = Bed::new(Config::default());
+    let at = |port| SocketAddr::new(Family::V4.far(), port);
+    let echoes: Vec<_> = (7000..7003).map(|port| Echo::start(&bed.far, at(port))).collect();
+    let local = SocketAddr::new(Family::V6.loopback(), 7003);
+    let loopback = Echo::start(&bed.near, local);
+    bed.catch(NEAR, Direction::Egress);
+    bed.catch(NEAR, Direction::Ingress);
+    bed.catch("lo", Direction::Egress);
+    // The programs know one rule per port, so 7000 is caught in both directions.
+    bed.divert(7000, slot(4094), NEAR, Direction::Egress, latency(0.0));
+    bed.divert(7001, slot(17), NEAR, Direction::Egress, latency(0.0));
+    bed.divert(7003, slot(1), "lo", Direction::Egress, latency(3.0));
+    let index = bed.index(NEAR);
+    bed.line().set(slot(17), index, latency(30.0)).unwrap();
+    bed.line().set(slot(4094), index, latency(8.0)).unwrap();
+    let run = |at| round_trips(&bed.near, at, 10, PATIENCE);
+    assert_latency(&run(local).unwrap(), 6 * MS);
+    assert!(run(at(7002)).unwrap()[5] < 2 * MS);
+    // What comes from the far side is caught at ingress, and goes out again at egress to a host
+    // that does not have the address: no answer. That shows that the target is the slot's.
+    assert!(round_trips(&bed.near, at(7001), 1, 100 * MS).is_err());
+    drop((echoes, loopback));
+}
+
+#[test]
+fn a_changed_setting_holds_for_later_packets() {
+    let mut bed = Bed::new(Config::default());
+    let [(faulty, _one), _other] = echoes(&bed, Family::V4.far());
+    bed.catch(NEAR, Direction::Egress);
+    bed.divert(FAULTY.into(), slot(1), NEAR, Direction::Egress, latency(1.0));
+    let index = bed.index(NEAR);
+    for millis in [2_u32, 5, 20] {
+        bed.line().set(slot(1), index, latency(millis.into())).unwrap();
+        assert_latency(&round_trips(&bed.near, faulty, 10, PATIENCE).unwrap(), millis * MS);
+    }
+    assert_eq!(bed.line().evidence(slot(1)).unwrap().unwrap().counters.released, 30);
+}
+
+#[test]
+fn jitter_and_rate_act_on_real_packets() {
+    let mut bed = Bed::new(Config { seed: 3, ..Config::default() });
+    let [(faulty, _one), _other] = echoes(&bed, Family::V4.far());
+    bed.catch(NEAR, Direction::Egress);
+    let jitter = Setting { jitter: 5 * MS, order: Order::Free, ..latency(10.0) };
+    bed.divert(FAULTY.into(), slot(1), NEAR, Direction::Egress, jitter);
+    let times = round_trips(&bed.near, faulty, 100, PATIENCE).unwrap();
+    assert!(times[0] >= 5 * MS && times[0] < 8 * MS, "{times:?}");
+    assert!(times[90] > 12 * MS, "{times:?}");
+
+    // 50 bytes on the wire at 10 000 bytes/s.
+    let rate = Rate {
+        bytes_per_second: 10_000.try_into().unwrap(),
+        overhead: 0,
+        queue_packets: 100,
+        queue_bytes: 1 << 20,
+    };
+    let index = bed.index(NEAR);
+    let setting = Setting { rate: Some(rate), ..Setting::default() };
+    bed.line().set(slot(1), index, setting).unwrap();
+    assert_latency(&round_trips(&bed.near, faulty, 20, PATIENCE).unwrap(), 5 * MS);
+}
+
+#[test]
+fn real_time_scheduling_is_reported() {
+    let bed = Bed::new(Config { realtime: 7, ..Config::default() });
+    let scheduling = bed.line().status().unwrap().scheduling;
+    // Some containers have no real-time bandwidth, even for root.
+    assert!(
+        matches!(scheduling, Scheduling::Realtime(7) | Scheduling::Refused(_)),
+        "{scheduling:?}"
+    );
+    let bed = Bed::new(Config { realtime: 0, ..Config::default() });
+    assert_eq!(bed.line().status().unwrap().scheduling, Scheduling::Normal);
+}
