@@ -82,9 +82,9 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let (near, far) = joined();
-        let config = Config { netns: Some(near.clone()), ..config };
+        let config = Config { netns: Some(near.clone()), ..config.clone() };
         let line = DelayLine::start(config).unwrap();
         assert!(!PROGRAMS.is_empty(), "build the eBPF object, which has the test programs with it");
         let mut ebpf = EbpfLoader::new().load(PROGRAMS).unwrap();

@@ -12,7 +12,7 @@ use crate::bed::{Bed, Direction, Echo, Family, LEASE, NEAR, latency, round_trips
 const PORT: u16 = 7200;
 
 fn bed_with_echo(millis: f64) -> (Bed, SocketAddr, Echo) {
-    let mut bed = Bed::new(Config::default());
+    let mut bed = Bed::new(&Config::default());
     let at = SocketAddr::new(Family::V4.far(), PORT);
     let echo = Echo::start(&bed.far, at);
     bed.catch(NEAR, Direction::Egress);

@@ -28,7 +28,7 @@ fn assert_latency(times: &[Duration], latency: Duration) {
 }
 
 fn delays_only_what_was_chosen(direction: Direction, family: Family) {
-    let mut bed = Bed::new(Config::default());
+    let mut bed = Bed::new(&Config::default());
     let [(faulty, _one), (healthy, other)] = echoes(&bed, family.far());
     bed.catch(NEAR, direction);
     bed.divert(FAULTY.into(), slot(1), NEAR, direction, latency(10.0));
@@ -67,7 +67,7 @@ fn delays_chosen_packets_at_ingress() {
 #[test]
 fn delays_loopback_in_both_families() {
     for family in [Family::V4, Family::V6] {
-        let mut bed = Bed::new(Config::default());
+        let mut bed = Bed::new(&Config::default());
         if family == Family::V4 {
             let switched = bed.near.run(|| {
                 std::fs::write("/proc/sys/net/ipv4/conf/lo/route_localnet", "1")?;
@@ -92,7 +92,7 @@ fn delays_loopback_in_both_families() {
 
 #[test]
 fn many_slots_devices_and_directions_share_one_line() {
-    let mut bed = Bed::new(Config::default());
+    let mut bed = Bed::new(&Config::default());
     let at = |port| SocketAddr::new(Family::V4.far(), port);
     let echoes: Vec<_> = (7000..7003).map(|port| Echo::start(&bed.far, at(port))).collect();
     let local = SocketAddr::new(Family::V6.loopback(), 7003);
@@ -118,7 +118,7 @@ fn many_slots_devices_and_directions_share_one_line() {
 
 #[test]
 fn a_changed_setting_holds_for_later_packets() {
-    let mut bed = Bed::new(Config::default());
+    let mut bed = Bed::new(&Config::default());
     let [(faulty, _one), _other] = echoes(&bed, Family::V4.far());
     bed.catch(NEAR, Direction::Egress);
     bed.divert(FAULTY.into(), slot(1), NEAR, Direction::Egress, latency(1.0));
@@ -132,7 +132,7 @@ fn a_changed_setting_holds_for_later_packets() {
 
 #[test]
 fn jitter_and_rate_act_on_real_packets() {
-    let mut bed = Bed::new(Config { seed: 3, ..Config::default() });
+    let mut bed = Bed::new(&Config { seed: 3, ..Config::default() });
     let [(faulty, _one), _other] = echoes(&bed, Family::V4.far());
     bed.catch(NEAR, Direction::Egress);
     let jitter = Setting { jitter: 5 * MS, order: Order::Free, ..latency(10.0) };
@@ -156,13 +156,13 @@ fn jitter_and_rate_act_on_real_packets() {
 
 #[test]
 fn real_time_scheduling_is_reported() {
-    let bed = Bed::new(Config { realtime: 7, ..Config::default() });
+    let bed = Bed::new(&Config { realtime: 7, ..Config::default() });
     let scheduling = bed.line().status().unwrap().scheduling;
     // Some containers have no real-time bandwidth, even for root.
     assert!(
         matches!(scheduling, Scheduling::Realtime(7) | Scheduling::Refused(_)),
         "{scheduling:?}"
     );
-    let bed = Bed::new(Config { realtime: 0, ..Config::default() });
+    let bed = Bed::new(&Config { realtime: 0, ..Config::default() });
     assert_eq!(bed.line().status().unwrap().scheduling, Scheduling::Normal);
 }

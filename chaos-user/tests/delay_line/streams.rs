@@ -48,7 +48,7 @@ fn transfer(from: &NetNs, to: &NetNs, at: SocketAddr, words: u64) -> Duration {
     started.elapsed()
 }
 
-fn stream(config: Config, direction: Direction, family: Family) -> Counters {
+fn stream(config: &Config, direction: Direction, family: Family) -> Counters {
     let mut bed = Bed::new(config);
     bed.catch(NEAR, direction);
     bed.divert(PORT.into(), slot(1), NEAR, direction, latency(1.0));
@@ -72,7 +72,7 @@ fn stream(config: Config, direction: Direction, family: Family) -> Counters {
 fn super_packets_pass_whole_in_both_directions_and_families() {
     for direction in [Direction::Egress, Direction::Ingress] {
         for family in [Family::V4, Family::V6] {
-            let counters = stream(Config::default(), direction, family);
+            let counters = stream(&Config::default(), direction, family);
             let average = counters.arrived_bytes / counters.arrived;
             assert!(average > 3_000, "{direction:?} {family:?}: {average} bytes per packet");
         }
@@ -84,7 +84,7 @@ fn without_offload_every_packet_is_one() {
     let config = Config { segmentation: Segmentation::PerPacket, ..Config::default() };
     for direction in [Direction::Egress, Direction::Ingress] {
         for family in [Family::V4, Family::V6] {
-            let counters = stream(config.clone(), direction, family);
+            let counters = stream(&config, direction, family);
             let average = counters.arrived_bytes / counters.arrived;
             assert!(average <= 1514, "{direction:?} {family:?}: {average} bytes per packet");
         }
@@ -95,7 +95,7 @@ fn without_offload_every_packet_is_one() {
 #[test]
 fn loopback_streams_pass() {
     for segmentation in [Segmentation::Offloaded, Segmentation::PerPacket] {
-        let mut bed = Bed::new(Config { segmentation, ..Config::default() });
+        let mut bed = Bed::new(&Config { segmentation, ..Config::default() });
         bed.catch("lo", Direction::Egress);
         bed.divert(PORT.into(), slot(1), "lo", Direction::Egress, latency(0.5));
         let at = SocketAddr::new(Family::V6.loopback(), PORT);
@@ -108,7 +108,7 @@ fn loopback_streams_pass() {
 
 #[test]
 fn everything_of_a_device_can_be_held_neighbour_discovery_included() {
-    let mut bed = Bed::new(Config::default());
+    let mut bed = Bed::new(&Config::default());
     bed.catch(NEAR, Direction::Egress);
     bed.divert(ANY, slot(1), NEAR, Direction::Egress, latency(2.0));
     for family in [Family::V4, Family::V6] {
@@ -121,7 +121,7 @@ fn everything_of_a_device_can_be_held_neighbour_discovery_included() {
 
 #[test]
 fn a_changed_mtu_does_not_hurt() {
-    let mut bed = Bed::new(Config::default());
+    let mut bed = Bed::new(&Config::default());
     bed.catch(NEAR, Direction::Egress);
     bed.divert(PORT.into(), slot(1), NEAR, Direction::Egress, latency(0.2));
     for (mtu, family) in [(9000, Family::V4), (65_000, Family::V6), (1300, Family::V4)] {
