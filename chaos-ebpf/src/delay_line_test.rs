@@ -10,9 +10,9 @@ use aya_ebpf::bindings::BPF_F_INGRESS;
 use aya_ebpf::helpers::{
     bpf_ktime_get_boot_ns, bpf_redirect, bpf_skb_change_type, bpf_skb_vlan_pop, bpf_skb_vlan_push,
 };
-use aya_ebpf::macros::{classifier, map};
+use aya_ebpf::macros::{classifier, map, socket_filter};
 use aya_ebpf::maps::Array;
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::programs::{SkBuffContext, TcContext};
 
 /// Lets other programs decide.
 const NEXT: i32 = -1;
@@ -88,6 +88,13 @@ pub fn give_back(ctx: TcContext) -> i32 {
     let flags = if target >> 31 == 1 { BPF_F_INGRESS as u64 } else { 0 };
     // SAFETY: takes no pointer.
     unsafe { bpf_redirect(target & 0x7fff_ffff, flags) as i32 }
+}
+
+/// Chooses the queue of the TAP by slot.
+#[socket_filter]
+pub fn steer(ctx: SkBuffContext) -> i64 {
+    // SAFETY: the context is valid while the program runs.
+    i64::from(unsafe { (*ctx.skb.skb).vlan_tci } & 0xfff)
 }
 
 /// Source and destination port of TCP and UDP, without fragments and options.

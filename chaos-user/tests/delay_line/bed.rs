@@ -2,6 +2,7 @@
 //! send chosen packets through it.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use aya::maps::{Array, MapData};
-use aya::programs::{SchedClassifier, TcAttachType, tc};
+use aya::programs::{SchedClassifier, SocketFilter, TcAttachType, tc};
 use aya::{Ebpf, EbpfLoader};
 use chaos::kernel::delay_line::{Config, DelayLine, Heartbeat, Setting, Slot};
 use chaos::kernel::netlink::Netlink;
@@ -173,6 +174,14 @@ impl Bed {
         });
         attached.unwrap().unwrap();
     }
+}
+
+/// The program that gives each slot's packets to one queue.
+pub(crate) fn steering() -> Arc<OwnedFd> {
+    let mut ebpf = EbpfLoader::new().load(PROGRAMS).unwrap();
+    let program: &mut SocketFilter = ebpf.program_mut("steer").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    Arc::new(program.fd().unwrap().as_fd().try_clone_to_owned().unwrap())
 }
 
 /// Writes the lease while the line lives, as the controller does.

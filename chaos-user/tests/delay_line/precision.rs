@@ -1,11 +1,12 @@
 //! Single packets: how long they are held, and which.
 
 use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
-use chaos::kernel::delay_line::{Config, Order, Rate, Scheduling, Setting};
+use chaos::kernel::delay_line::{Config, Order, Parallel, Rate, Scheduling, Setting};
 
-use crate::bed::{Bed, Direction, Echo, Family, NEAR, latency, round_trips, slot};
+use crate::bed::{Bed, Direction, Echo, Family, NEAR, latency, round_trips, slot, steering};
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -20,11 +21,12 @@ fn echoes(bed: &Bed, at: IpAddr) -> [(SocketAddr, Echo); 2] {
     })
 }
 
-/// On a shared machine single packets may be late, but not half of them.
+/// Never early. How late an answer is says more about a shared machine's load than about the line,
+/// so this bound is wide; the line's own evidence is held to a narrower one.
 fn assert_latency(times: &[Duration], latency: Duration) {
     let (fastest, median) = (times[0], times[times.len() / 2]);
     assert!(fastest >= latency, "a packet was early: {fastest:?} < {latency:?}");
-    assert!(median < latency + 2 * MS, "half of the packets took {median:?}, not {latency:?}");
+    assert!(median < latency + 8 * MS, "half of the packets took {median:?}, not {latency:?}");
 }
 
 fn delays_only_what_was_chosen(direction: Direction, family: Family) {
@@ -36,7 +38,7 @@ fn delays_only_what_was_chosen(direction: Direction, family: Family) {
     let times = round_trips(&bed.near, faulty, 50, PATIENCE).unwrap();
     assert_latency(&times, 10 * MS);
     let healthy = round_trips(&bed.near, healthy, 50, PATIENCE).unwrap();
-    assert!(healthy[25] < 2 * MS, "an unchosen flow took {:?}", healthy[25]);
+    assert!(healthy[25] < 8 * MS, "an unchosen flow took {:?}", healthy[25]);
     drop(other);
 
     let evidence = bed.line().evidence(slot(1)).unwrap().unwrap();
@@ -44,7 +46,7 @@ fn delays_only_what_was_chosen(direction: Direction, family: Family) {
     assert_eq!((counters.arrived, counters.released, counters.held), (50, 50, 0));
     assert_eq!((counters.bypassed, counters.dropped, counters.refused), (0, 0, 0));
     let hold = evidence.hold.quantile(0.5).unwrap();
-    assert!((10 * MS..11 * MS).contains(&hold), "held for {hold:?}");
+    assert!((10 * MS..12 * MS).contains(&hold), "held for {hold:?}");
     assert!(evidence.hold.mean().unwrap() >= 10 * MS);
     let status = bed.line().status().unwrap();
     assert_eq!((status.strays, status.overruns, status.held), (0, Some(0), 0));
@@ -91,28 +93,25 @@ fn delays_loopback_in_both_families() {
 }
 
 #[test]
-fn many_slots_devices_and_directions_share_one_line() {
+fn many_slots_and_devices_share_one_line() {
     let mut bed = Bed::new(&Config::default());
-    let at = |port| SocketAddr::new(Family::V4.far(), port);
-    let echoes: Vec<_> = (7000..7003).map(|port| Echo::start(&bed.far, at(port))).collect();
+    let far = |port| SocketAddr::new(Family::V4.far(), port);
     let local = SocketAddr::new(Family::V6.loopback(), 7003);
+    let echoes: Vec<_> = (7000..7003).map(|port| Echo::start(&bed.far, far(port))).collect();
     let loopback = Echo::start(&bed.near, local);
     bed.catch(NEAR, Direction::Egress);
-    bed.catch(NEAR, Direction::Ingress);
     bed.catch("lo", Direction::Egress);
-    // The programs know one rule per port, so 7000 is caught in both directions.
-    bed.divert(7000, slot(4094), NEAR, Direction::Egress, latency(0.0));
-    bed.divert(7001, slot(17), NEAR, Direction::Egress, latency(0.0));
-    bed.divert(7003, slot(1), "lo", Direction::Egress, latency(3.0));
-    let index = bed.index(NEAR);
-    bed.line().set(slot(17), index, latency(30.0)).unwrap();
-    bed.line().set(slot(4094), index, latency(8.0)).unwrap();
-    let run = |at| round_trips(&bed.near, at, 10, PATIENCE);
-    assert_latency(&run(local).unwrap(), 6 * MS);
-    assert!(run(at(7002)).unwrap()[5] < 2 * MS);
-    // What comes from the far side is caught at ingress, and goes out again at egress to a host
-    // that does not have the address: no answer. That shows that the target is the slot's.
-    assert!(round_trips(&bed.near, at(7001), 1, 100 * MS).is_err());
+    bed.divert(7000, slot(4094), NEAR, Direction::Egress, latency(12.0));
+    bed.divert(7001, slot(17), NEAR, Direction::Egress, latency(40.0));
+    bed.divert(7003, slot(1), "lo", Direction::Egress, latency(10.0));
+    thread::scope(|scope| {
+        for (at, expected) in [(far(7000), 12), (far(7001), 40), (local, 20), (far(7002), 0)] {
+            let near = &bed.near;
+            scope.spawn(move || {
+                assert_latency(&round_trips(near, at, 20, PATIENCE).unwrap(), MS * expected);
+            });
+        }
+    });
     drop((echoes, loopback));
 }
 
@@ -152,6 +151,31 @@ fn jitter_and_rate_act_on_real_packets() {
     let setting = Setting { rate: Some(rate), ..Setting::default() };
     bed.line().set(slot(1), index, setting).unwrap();
     assert_latency(&round_trips(&bed.near, faulty, 20, PATIENCE).unwrap(), 5 * MS);
+}
+
+#[test]
+fn several_workers_share_the_slots() {
+    let parallel = Parallel { queues: 3.try_into().unwrap(), steering: steering() };
+    let mut bed = Bed::new(&Config { parallel: Some(parallel), ..Config::default() });
+    bed.catch(NEAR, Direction::Egress);
+    let at = |port| SocketAddr::new(Family::V4.far(), port);
+    let mut echoes = Vec::new();
+    for (number, port) in [(1, 7000), (2, 7001), (3, 7002), (4094, 7003)] {
+        let millis = f64::from(number % 7);
+        bed.divert(port.into(), slot(number), NEAR, Direction::Egress, latency(millis));
+        echoes.push(Echo::start(&bed.far, at(port)));
+        let times = round_trips(&bed.near, at(port), 20, PATIENCE).unwrap();
+        assert_latency(&times, MS * u32::from(number % 7));
+        let counters = bed.line().evidence(slot(number)).unwrap().unwrap().counters;
+        assert_eq!((counters.arrived, counters.released), (20, 20), "slot {number}");
+    }
+    let status = bed.line().status().unwrap();
+    assert_eq!((status.strays, status.overruns), (0, Some(0)));
+    bed.undivert();
+    let (result, evidence) = bed.line.take().unwrap().stop();
+    result.unwrap();
+    assert_eq!(evidence.iter().map(|one| one.0.get()).collect::<Vec<_>>(), [1, 2, 3, 4094]);
+    assert!(bed.near.run(|| nix::net::if_::if_nametoindex("chaosd0")).unwrap().is_err());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The running delay line, as its owner sees it.
 
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,7 +15,7 @@ use super::evidence::Evidence;
 use super::line::{Line, Slot};
 use super::pace::{Pace, Scheduling, monotonic};
 use super::setting::Setting;
-use super::tap::{Segmentation, Tap};
+use super::tap::{Queues, Segmentation, Tap};
 use super::worker::{Command, Pulse, Worker};
 use crate::kernel::netns::NetNs;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub seed: u64,
     /// SCHED_FIFO priority of the worker, 1 to 99; 0 does not ask for it.
     pub realtime: u8,
+    /// Several workers, for hosts with many cores and many busy slots; `None` is one.
+    pub parallel: Option<Parallel>,
 }
 
 impl Default for Config {
@@ -55,23 +59,33 @@ impl Default for Config {
             spin: Duration::from_micros(80),
             seed: 0,
             realtime: 10,
+            parallel: None,
         }
     }
 }
 
 /// Tells whether the worker still runs, without asking it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Heartbeat(Arc<AtomicU64>);
+pub struct Heartbeat(Arc<[Arc<AtomicU64>]>);
 
 impl Heartbeat {
     /// CLOCK_BOOTTIME in ns of the worker's last sign of life (it gives one at least every 25 ms);
-    /// `None` once it has ended. Renew a lease only to a fixed time after this.
+    /// of the one that is silent the longest, if there are several. `None` once one has ended.
+    /// Renew a lease only to a fixed time after this.
     pub fn last(&self) -> Option<u64> {
-        match self.0.load(Ordering::Acquire) {
-            0 => None,
-            beat => Some(beat),
-        }
+        let beats = self.0.iter().map(|pulse| pulse.load(Ordering::Acquire));
+        beats.min().filter(|beat| *beat != 0)
     }
+}
+
+/// Several workers for one line. Each slot belongs to the queue `slot % queues`.
+#[derive(Debug, Clone)]
+pub struct Parallel {
+    /// How many queues, each with a thread of its own.
+    pub queues: NonZeroU16,
+    /// A loaded socket filter program that answers `skb->vlan_tci & 0xfff`. It must give all
+    /// packets of a slot to one queue, or their order and their rate would be lost.
+    pub steering: Arc<OwnedFd>,
 }
 
 /// How a line is doing.
@@ -96,20 +110,133 @@ pub struct Status {
 pub struct DelayLine {
     tap_name: String,
     tap_index: u32,
-    commands: Sender<Command>,
-    wake: Arc<EventFd>,
-    heartbeat: Heartbeat,
-    thread: Option<JoinHandle<Outcome>>,
+    lanes: Vec<Lane>,
 }
 
 type Outcome = (Result<(), DelayLineError>, Vec<(Slot, Evidence)>);
 
 impl DelayLine {
-    /// Makes the TAP device and starts the worker. Needs CAP_NET_ADMIN in the namespace.
+    /// Makes the TAP device and starts the workers. Needs CAP_NET_ADMIN in the namespace.
     ///
     /// From now on the device exists, but nothing reaches it until the data plane redirects
     /// packets there.
     pub fn start(config: Config) -> Result<Self, DelayLineError> {
+        let count = config.parallel.as_ref().map_or(1, |parallel| parallel.queues.get());
+        let queues = if count == 1 { Queues::One } else { Queues::Many };
+        let (segmentation, length) = (config.segmentation, config.queue_length);
+        let first =
+            Lane::start(&config, count, move || Tap::create(NAME, segmentation, length, queues))?;
+        let (tap_name, tap_index) = (first.tap_name.clone(), first.tap_index);
+        let mut lanes = vec![first];
+        for _ in 1..count {
+            let name = tap_name.clone();
+            lanes.push(Lane::start(&config, count, move || Tap::join(&name, tap_index))?);
+        }
+        let line = Self { tap_name, tap_index, lanes };
+        if let Some(Parallel { steering, .. }) = config.parallel {
+            line.lanes[0].ask(move |worker| worker.tap.steer(steering.as_fd()))??;
+        }
+        Ok(line)
+    }
+
+    /// The name of the TAP device.
+    pub fn tap_name(&self) -> &str {
+        &self.tap_name
+    }
+
+    /// The interface index of the TAP device: where packets are redirected to.
+    pub fn tap_index(&self) -> u32 {
+        self.tap_index
+    }
+
+    /// For whoever renews the lease.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat(self.lanes.iter().map(|lane| Arc::clone(&lane.pulse)).collect())
+    }
+
+    /// Starts a slot whose packets go back to the device with index `target`, or changes what it
+    /// does to packets that arrive from now on. Call it before packets are tagged with this slot.
+    pub fn set(&self, slot: Slot, target: u32, setting: Setting) -> Result<(), DelayLineError> {
+        self.lane(slot).ask(move |worker| worker.set(slot, target, setting))?
+    }
+
+    /// Ends a slot: what it holds, and what still arrives, is delivered at once. Call it when no
+    /// more packets are tagged with this slot. Answers what the slot did, if it was ever set.
+    pub fn retire(&self, slot: Slot) -> Result<Option<Evidence>, DelayLineError> {
+        self.lane(slot).ask(move |worker| worker.retire(slot))
+    }
+
+    /// What a slot did until now; `None` if it was never set.
+    pub fn evidence(&self, slot: Slot) -> Result<Option<Evidence>, DelayLineError> {
+        self.lane(slot).ask(move |worker| worker.line.evidence(slot).cloned())
+    }
+
+    /// How the line is doing.
+    pub fn status(&self) -> Result<Status, DelayLineError> {
+        let mut all: Option<Status> = None;
+        for lane in &self.lanes {
+            let one = lane.ask(|worker| worker.status())?;
+            match &mut all {
+                None => all = Some(one),
+                Some(all) => all.add(one),
+            }
+        }
+        all.ok_or(DelayLineError::Ended)
+    }
+
+    /// Delivers what is held, removes the TAP device, and answers what each slot did. The error is
+    /// why the line had ended before, if it had.
+    pub fn stop(mut self) -> (Result<(), DelayLineError>, Vec<(Slot, Evidence)>) {
+        let (mut result, mut evidence) = (Ok(()), Vec::new());
+        // They go one after the other: the device stays until the last has delivered.
+        for lane in &mut self.lanes {
+            let (one, slots) = lane.end();
+            result = result.and(one);
+            evidence.extend(slots);
+        }
+        evidence.sort_by_key(|(slot, _)| *slot);
+        (result, evidence)
+    }
+
+    /// The worker that the steering program gives this slot's packets to.
+    fn lane(&self, slot: Slot) -> &Lane {
+        &self.lanes[usize::from(slot.get()) % self.lanes.len()]
+    }
+}
+
+impl Status {
+    fn add(&mut self, other: Self) {
+        if let Scheduling::Realtime(_) = self.scheduling {
+            self.scheduling = other.scheduling;
+        }
+        self.held += other.held;
+        self.memory += other.memory;
+        self.strays += other.strays;
+        for index in other.lost {
+            if !self.lost.contains(&index) {
+                self.lost.push(index);
+            }
+        }
+    }
+}
+
+/// One worker and its queue.
+#[derive(Debug)]
+struct Lane {
+    tap_name: String,
+    tap_index: u32,
+    commands: Sender<Command>,
+    wake: Arc<EventFd>,
+    pulse: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Outcome>>,
+}
+
+impl Lane {
+    fn start(
+        config: &Config,
+        lanes: u16,
+        tap: impl FnOnce() -> Result<Tap, DelayLineError> + Send + 'static,
+    ) -> Result<Self, DelayLineError> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = EventFd::from_value_and_flags(0, flags)
             .map_err(|errno| DelayLineError::Wait { what: "event", errno })?;
@@ -117,18 +244,18 @@ impl DelayLine {
         let (commands, orders) = mpsc::channel();
         let (started, start) = mpsc::sync_channel(1);
         let pulse = Arc::new(AtomicU64::new(0));
-        let heartbeat = Heartbeat(Arc::clone(&pulse));
-        let waker = Arc::clone(&wake);
+        let (waker, beater) = (Arc::clone(&wake), Pulse(Arc::clone(&pulse)));
+        let (netns, seed, realtime) = (config.netns.clone(), config.seed, config.realtime);
+        let memory = config.memory / usize::from(lanes);
+        let spin = config.spin.as_nanos() as u64;
         let thread = thread::Builder::new().name("chaos-delay".into()).spawn(move || {
             let made = (|| {
-                if let Some(netns) = &config.netns {
+                if let Some(netns) = netns {
                     netns.enter()?;
                 }
-                let tap = Tap::create(NAME, config.segmentation, config.queue_length)?;
-                let line = Line::new(monotonic(), config.seed, config.memory);
-                let pace = Pace::new(config.realtime)?;
-                let spin = config.spin.as_nanos() as u64;
-                Worker::new(tap, line, pace, spin, orders, waker, Pulse(pulse))
+                let line = Line::new(monotonic(), seed, memory);
+                let (tap, pace) = (tap()?, Pace::new(realtime)?);
+                Worker::new(tap, line, pace, (spin, lanes == 1), orders, waker, beater)
             })();
             match made {
                 Ok(mut worker) => {
@@ -147,57 +274,7 @@ impl DelayLine {
         });
         let thread = thread.map_err(DelayLineError::Thread)?;
         let (tap_name, tap_index) = start.recv().map_err(|_| DelayLineError::WorkerGone)??;
-        Ok(Self { tap_name, tap_index, commands, wake, heartbeat, thread: Some(thread) })
-    }
-
-    /// The name of the TAP device.
-    pub fn tap_name(&self) -> &str {
-        &self.tap_name
-    }
-
-    /// The interface index of the TAP device: where packets are redirected to.
-    pub fn tap_index(&self) -> u32 {
-        self.tap_index
-    }
-
-    /// For whoever renews the lease.
-    pub fn heartbeat(&self) -> Heartbeat {
-        self.heartbeat.clone()
-    }
-
-    /// Starts a slot whose packets go back to the device with index `target`, or changes what it
-    /// does to packets that arrive from now on. Call it before packets are tagged with this slot.
-    pub fn set(&self, slot: Slot, target: u32, setting: Setting) -> Result<(), DelayLineError> {
-        self.ask(move |worker| worker.set(slot, target, setting))?
-    }
-
-    /// Ends a slot: what it holds, and what still arrives, is delivered at once. Call it when no
-    /// more packets are tagged with this slot. Answers what the slot did, if it was ever set.
-    pub fn retire(&self, slot: Slot) -> Result<Option<Evidence>, DelayLineError> {
-        self.ask(move |worker| worker.retire(slot))
-    }
-
-    /// What a slot did until now; `None` if it was never set.
-    pub fn evidence(&self, slot: Slot) -> Result<Option<Evidence>, DelayLineError> {
-        self.ask(move |worker| worker.line.evidence(slot).cloned())
-    }
-
-    /// How the line is doing.
-    pub fn status(&self) -> Result<Status, DelayLineError> {
-        self.ask(|worker| Status {
-            scheduling: worker.pace.scheduling(),
-            held: worker.line.len(),
-            memory: worker.line.memory(),
-            strays: worker.line.strays(),
-            overruns: worker.tap.overruns(),
-            lost: worker.lost.clone(),
-        })
-    }
-
-    /// Delivers what is held, removes the TAP device, and answers what each slot did. The error is
-    /// why the line had ended before, if it had.
-    pub fn stop(mut self) -> (Result<(), DelayLineError>, Vec<(Slot, Evidence)>) {
-        self.end()
+        Ok(Self { tap_name, tap_index, commands, wake, pulse, thread: Some(thread) })
     }
 
     fn end(&mut self) -> Outcome {
@@ -230,7 +307,7 @@ impl DelayLine {
     }
 }
 
-impl Drop for DelayLine {
+impl Drop for Lane {
     fn drop(&mut self) {
         if self.thread.is_some() {
             // Whoever wants to know why a line ended calls `stop`.

@@ -37,7 +37,7 @@ pub use distribution::{Distribution, MAX_TABLE_ENTRIES};
 pub use emulator::{Arrival, Decision, Emulator};
 pub use error::DelayLineError;
 pub use evidence::{Counters, Durations, Evidence, LATE_AFTER};
-pub use handle::{Config, DelayLine, Heartbeat, Status};
+pub use handle::{Config, DelayLine, Heartbeat, Parallel, Status};
 pub use line::{Due, Line, Offer, Slot};
 pub use pace::Scheduling;
 pub use random::{Draws, Purpose};

@@ -26,7 +26,15 @@ pub enum Segmentation {
     PerPacket,
 }
 
-/// An open TAP device. It vanishes, with what is queued in it, when this is dropped.
+/// Whether more queues will join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queues {
+    One,
+    Many,
+}
+
+/// One queue of a TAP device. The device vanishes, with what is queued in it, when its last queue is
+/// dropped.
 #[derive(Debug)]
 pub(super) struct Tap {
     fd: OwnedFd,
@@ -36,6 +44,7 @@ pub(super) struct Tap {
 
 mod ioctl {
     nix::ioctl_readwrite_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
+    nix::ioctl_write_ptr_bad!(tun_set_steering, libc::TUNSETSTEERINGEBPF, libc::c_int);
     nix::ioctl_write_int_bad!(tun_set_offload, libc::TUNSETOFFLOAD as libc::c_int);
     nix::ioctl_readwrite_bad!(get_flags, libc::SIOCGIFFLAGS, libc::ifreq);
     nix::ioctl_readwrite_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
@@ -49,22 +58,14 @@ type Ioctl = unsafe fn(RawFd, *mut ifreq) -> nix::Result<libc::c_int>;
 impl Tap {
     /// Makes a device in the calling thread's namespace, without addresses, and brings it up.
     ///
-    /// `queue_length` packets can wait in it to be read; the kernel drops and counts more.
+    /// `queue_length` packets can wait in each queue to be read; the kernel drops and counts more.
     pub(super) fn create(
         pattern: &str,
         segmentation: Segmentation,
         queue_length: u32,
+        queues: Queues,
     ) -> Result<Self, DelayLineError> {
-        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let fd = open("/dev/net/tun", flags, Mode::empty())
-            .map_err(|errno| DelayLineError::NoTun { errno })?;
-        let refused = |errno| DelayLineError::CreateTap { name: pattern.into(), errno };
-        let mut request = named(pattern).map_err(refused)?;
-        let kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-        request.ifr_ifru.ifru_flags = kind as libc::c_short;
-        call(ioctl::tun_set_iff, &fd, &mut request).map_err(refused)?;
-        let name = name_in(&request);
-        let mut tap = Self { fd, name, index: 0 };
+        let mut tap = Self::open(pattern, queues)?;
         tap.offload(segmentation)?;
 
         let control = control_socket().map_err(|errno| tap.failed("open the settings", errno))?;
@@ -86,6 +87,35 @@ impl Tap {
         // SAFETY: SIOCGIFINDEX filled in this field.
         tap.index = unsafe { request.ifr_ifru.ifru_ifindex } as u32;
         Ok(tap)
+    }
+
+    /// One more queue of an existing device of the calling thread's namespace.
+    pub(super) fn join(name: &str, index: u32) -> Result<Self, DelayLineError> {
+        Ok(Self { index, ..Self::open(name, Queues::Many)? })
+    }
+
+    fn open(name: &str, queues: Queues) -> Result<Self, DelayLineError> {
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let fd = open("/dev/net/tun", flags, Mode::empty())
+            .map_err(|errno| DelayLineError::NoTun { errno })?;
+        let refused = |errno| DelayLineError::CreateTap { name: name.into(), errno };
+        let mut request = named(name).map_err(refused)?;
+        let mut kind = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+        if queues == Queues::Many {
+            kind |= libc::IFF_MULTI_QUEUE;
+        }
+        request.ifr_ifru.ifru_flags = kind as libc::c_short;
+        call(ioctl::tun_set_iff, &fd, &mut request).map_err(refused)?;
+        Ok(Self { fd, name: name_in(&request), index: 0 })
+    }
+
+    /// Lets a socket filter program choose the queue of each packet: its answer modulo the number
+    /// of queues. Since Linux 4.16.
+    pub(super) fn steer(&self, program: BorrowedFd<'_>) -> Result<(), DelayLineError> {
+        let program = program.as_raw_fd();
+        // SAFETY: TUNSETSTEERINGEBPF reads one int, which lives during the call.
+        let steered = unsafe { ioctl::tun_set_steering(self.fd.as_raw_fd(), &raw const program) };
+        steered.map(drop).map_err(|errno| self.failed("steer the queues", errno))
     }
 
     /// The device's name.

@@ -13,6 +13,7 @@ use super::emulator::Arrival;
 use super::error::DelayLineError;
 use super::evidence::Evidence;
 use super::frame::{Frame, Pool};
+use super::handle::Status;
 use super::line::{Due, Line, Offer, Slot};
 use super::pace::{Pace, boottime, monotonic};
 use super::packet::summarise;
@@ -57,6 +58,8 @@ pub(super) struct Worker {
     pub(super) wake: Arc<EventFd>,
     pub(super) pulse: Pulse,
     pub(super) spin: u64,
+    /// No other worker shares the device.
+    pub(super) alone: bool,
     pool: Pool,
     watch: DeviceWatch,
     targets: BTreeMap<Slot, u32>,
@@ -69,7 +72,7 @@ impl Worker {
         tap: Tap,
         line: Line<Box<Frame>>,
         pace: Pace,
-        spin: u64,
+        (spin, alone): (u64, bool),
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
         pulse: Pulse,
@@ -84,6 +87,7 @@ impl Worker {
             wake,
             pulse,
             spin,
+            alone,
             pool: Pool::default(),
             watch: DeviceWatch::new()?,
             targets: BTreeMap::new(),
@@ -130,6 +134,18 @@ impl Worker {
             self.deliver(due.slot, due.frame);
         }
         self.line.evidence(slot).cloned()
+    }
+
+    /// How this worker is doing.
+    pub(super) fn status(&self) -> Status {
+        Status {
+            scheduling: self.pace.scheduling(),
+            held: self.line.len(),
+            memory: self.line.memory(),
+            strays: self.line.strays(),
+            overruns: self.tap.overruns(),
+            lost: self.lost.clone(),
+        }
     }
 
     /// The evidence of every slot that was ever set.
@@ -218,7 +234,7 @@ impl Worker {
         self.pulse.0.store(boottime(), Ordering::Release);
     }
 
-    /// Retires the slots whose device is gone; ends when that was the last device.
+    /// Retires the slots whose device is gone; the only worker ends when that was the last device.
     fn find_lost(&mut self) -> Result<(), DelayLineError> {
         let Some((_, &ifindex)) = self.targets.iter().find(|one| !self.watch.exists(*one.1)) else {
             return Ok(());
@@ -232,7 +248,7 @@ impl Worker {
                 self.pool.recycle(due.frame);
             }
         }
-        if self.targets.is_empty() {
+        if self.targets.is_empty() && self.alone {
             return Err(DelayLineError::TargetGone { ifindex });
         }
         self.find_lost()
