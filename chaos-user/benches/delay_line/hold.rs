@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use chaos::kernel::delay_line::Config;
-use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{
@@ -83,6 +83,8 @@ fn one_way(bed: &Bed, port: u16, rate: u64, count: usize) -> Vec<i64> {
     let receiver = bed.far.run(|| UdpSocket::bind(at).unwrap()).unwrap();
     receiver.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
     setsockopt(&receiver, ReceiveTimestampns, &true).unwrap();
+    // The receiving thread may have to wait for a CPU.
+    setsockopt(&receiver, RcvBufForce, &(16 << 20)).unwrap();
     let sender = bed.near.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
     sender.connect(at).unwrap();
     let receiving =
