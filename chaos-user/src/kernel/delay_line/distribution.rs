@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::kernel::netlink::qdisc::DistributionTable;
+
 /// One standard deviation in a table, as netem defines it.
 const SCALE: i64 = 8192;
 
@@ -51,6 +53,13 @@ impl Distribution {
             Self::Uniform => true,
             Self::Table(table) => (1..=MAX_TABLE_ENTRIES).contains(&table.len()),
         }
+    }
+}
+
+/// The shapes that netem takes are the shapes here: both ways of delaying then agree.
+impl From<&DistributionTable> for Distribution {
+    fn from(table: &DistributionTable) -> Self {
+        Self::Table(table.entries().into())
     }
 }
 

@@ -1,5 +1,6 @@
 use super::super::random::{Draws, Purpose};
 use super::Distribution;
+use crate::kernel::netlink::qdisc::DistributionTable;
 
 const JITTER: u64 = 5_000_000;
 const DRAWS: usize = 20_000;
@@ -67,6 +68,33 @@ fn tables_pass_kolmogorov_smirnov() {
     assert!(found < critical(), "pareto {found}");
     let found = kolmogorov_smirnov(sample(&table(logistic_quantile, 4096)), logistic_cdf);
     assert!(found < critical(), "logistic {found}");
+}
+
+/// The tables for netem are standardised after their tails were cut, so they are compared with
+/// what they say themselves.
+#[test]
+fn netem_tables_have_their_mean_and_deviation() {
+    for table in [
+        DistributionTable::normal(),
+        DistributionTable::pareto(),
+        DistributionTable::pareto_normal(),
+    ] {
+        let sample = sample(&Distribution::from(&table));
+        let n = sample.len() as f64;
+        let mean = sample.iter().sum::<f64>() / n;
+        let deviation = (sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
+        assert!((mean - table.mean()).abs() < 4.0 / n.sqrt(), "mean {mean}");
+        assert!((deviation - table.deviation()).abs() < 0.06, "deviation {deviation}");
+    }
+    let normal = sample(&Distribution::from(&DistributionTable::normal()));
+    let found = kolmogorov_smirnov(normal, |x| {
+        // Zelen and Severo's approximation of the normal distribution function, good to 1e-5.
+        let t = 1.0 / (1.0 + 0.332_67 * x.abs());
+        let tail = (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt()
+            * (0.436_183_6 * t - 0.120_167_6 * t * t + 0.937_298 * t.powi(3));
+        if x < 0.0 { tail } else { 1.0 - tail }
+    });
+    assert!(found < critical(), "normal {found}");
 }
 
 #[test]
