@@ -22,5 +22,22 @@ fn main() -> Result<()> {
     };
     std::fs::copy(&object, out_dir.join("chaos.o"))
         .with_context(|| format!("cannot copy {}", object.display()))?;
+    place_test_programs(&object, &out_dir)
+}
+
+/// The delay line's tests load programs of their own, which are built next to the product's.
+fn place_test_programs(object: &Path, out_dir: &Path) -> Result<()> {
+    let extension = object.extension().unwrap_or_default();
+    let programs = object.with_file_name("delay_line_test").with_extension(extension);
+    let placed = out_dir.join("delay_line_test.o");
+    if programs.is_file() {
+        println!("cargo::rerun-if-changed={}", programs.display());
+        std::fs::copy(&programs, &placed)
+            .with_context(|| format!("cannot copy {}", programs.display()))?;
+    } else {
+        // Only the tests miss them, and they say so.
+        std::fs::write(&placed, b"")
+            .with_context(|| format!("cannot write {}", placed.display()))?;
+    }
     Ok(())
 }

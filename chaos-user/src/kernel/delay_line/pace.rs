@@ -1,0 +1,141 @@
+//! Time for the worker: clocks, precise waiting, real-time scheduling.
+
+#![expect(unsafe_code, reason = "sched_setscheduler(2) has no safe wrapper")]
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{
+    ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags,
+};
+use nix::time::{ClockId, clock_gettime};
+
+use super::error::DelayLineError;
+
+/// Over which time the worker's share of the CPU is judged, in ns.
+const WINDOW: u64 = 200_000_000;
+/// A real-time worker that sleeps less than this share of the time is demoted: it would starve the
+/// kernel's own threads on its CPU, and the scheduler would throttle it for tens of milliseconds.
+const TOO_BUSY: f64 = 0.1;
+/// A demoted worker that sleeps this share again is promoted.
+const CALM: f64 = 0.3;
+
+/// CLOCK_MONOTONIC in ns.
+pub(super) fn monotonic() -> u64 {
+    nanos(ClockId::CLOCK_MONOTONIC)
+}
+
+/// CLOCK_BOOTTIME in ns, the clock of leases.
+pub(super) fn boottime() -> u64 {
+    nanos(ClockId::CLOCK_BOOTTIME)
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    // Neither clock can fail on any kernel that has TCX or clsact programs.
+    clock_gettime(clock).map_or(0, |time| Duration::from(time).as_nanos() as u64)
+}
+
+/// How the worker is scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduling {
+    /// SCHED_FIFO with this priority.
+    Realtime(u8),
+    /// SCHED_FIFO was granted, but the line is so busy that it is suspended.
+    Busy,
+    /// As any thread: real time was not asked for.
+    Normal,
+    /// As any thread: real time was refused with this error.
+    Refused(Errno),
+}
+
+/// Waits precisely, and keeps the scheduling class that the load allows.
+#[derive(Debug)]
+pub(super) struct Pace {
+    timer: TimerFd,
+    priority: u8,
+    scheduling: Scheduling,
+    window_start: u64,
+    slept: u64,
+}
+
+impl Pace {
+    /// For the calling thread; `priority` 0 does not ask for real time.
+    pub(super) fn new(priority: u8) -> Result<Self, DelayLineError> {
+        // Without this, timers of ordinary threads fire up to 50 µs late.
+        let _ = nix::sys::prctl::set_timerslack(1);
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(TimerClock::CLOCK_MONOTONIC, flags)
+            .map_err(|errno| DelayLineError::Wait { what: "timer", errno })?;
+        let scheduling = match priority {
+            0 => Scheduling::Normal,
+            _ => match schedule(libc::SCHED_FIFO, priority) {
+                Ok(()) => Scheduling::Realtime(priority),
+                Err(errno) => Scheduling::Refused(errno),
+            },
+        };
+        Ok(Self { timer, priority, scheduling, window_start: monotonic(), slept: 0 })
+    }
+
+    pub(super) fn scheduling(&self) -> Scheduling {
+        self.scheduling
+    }
+
+    /// Sleeps until `until` (ns) or until one of `sources` can be read.
+    pub(super) fn sleep(
+        &mut self,
+        now: u64,
+        until: u64,
+        sources: [BorrowedFd<'_>; 2],
+    ) -> Result<(), DelayLineError> {
+        // Zero would disarm it.
+        let expiration =
+            Expiration::OneShot(TimeSpec::from_duration(Duration::from_nanos(until.max(1))));
+        self.timer
+            .set(expiration, TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+            .map_err(|errno| DelayLineError::Wait { what: "timer", errno })?;
+        let [first, second] = sources.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut fds = [first, second, PollFd::new(self.timer.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(DelayLineError::Poll { errno }),
+        }
+        self.slept += monotonic().saturating_sub(now);
+        Ok(())
+    }
+
+    /// Changes the scheduling class when the load of the last window asks for it.
+    pub(super) fn judge(&mut self, now: u64) {
+        let elapsed = now.saturating_sub(self.window_start);
+        if elapsed < WINDOW {
+            return;
+        }
+        let asleep = self.slept as f64 / elapsed as f64;
+        (self.window_start, self.slept) = (now, 0);
+        match self.scheduling {
+            Scheduling::Realtime(_)
+                if asleep < TOO_BUSY && schedule(libc::SCHED_OTHER, 0).is_ok() =>
+            {
+                self.scheduling = Scheduling::Busy;
+            }
+            Scheduling::Busy if asleep > CALM => {
+                self.scheduling = match schedule(libc::SCHED_FIFO, self.priority) {
+                    Ok(()) => Scheduling::Realtime(self.priority),
+                    Err(errno) => Scheduling::Refused(errno),
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sets the scheduling class of the calling thread.
+fn schedule(policy: libc::c_int, priority: u8) -> Result<(), Errno> {
+    // Threads that this one might start do not inherit the class.
+    let policy = policy | libc::SCHED_RESET_ON_FORK;
+    let parameters = libc::sched_param { sched_priority: libc::c_int::from(priority) };
+    // SAFETY: the parameters live during the call; 0 means the calling thread.
+    Errno::result(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }).map(drop)
+}

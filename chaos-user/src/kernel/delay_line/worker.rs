@@ -1,0 +1,295 @@
+//! The thread that does the work: reads packets, holds them, hands them back in time.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+
+use nix::errno::Errno;
+use nix::sys::eventfd::EventFd;
+
+use super::emulator::Arrival;
+use super::error::DelayLineError;
+use super::evidence::Evidence;
+use super::frame::{Frame, Pool};
+use super::handle::Status;
+use super::line::{Due, Line, Offer, Slot};
+use super::pace::{Pace, boottime, monotonic};
+use super::packet::summarise;
+use super::setting::Setting;
+use super::tap::{DeviceWatch, Tap};
+
+/// Frames read, or released, before the other side gets its turn.
+const BATCH: usize = 64;
+/// The longest sleep, so that the heartbeat goes on while nothing arrives.
+const IDLE: u64 = 25_000_000;
+/// How often the heartbeat is written at most.
+const BEAT: u64 = 1_000_000;
+/// How often it is checked that the devices still exist.
+const WATCH: u64 = 100_000_000;
+/// This close to a deadline nothing else is begun.
+const POISED: u64 = 3_000;
+/// How many frames are still taken from the TAP when the line ends. No more can be queued.
+const LAST_FRAMES: usize = 1 << 20;
+
+/// Something for the worker to do between two packets.
+pub(super) type Command = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// Says that the worker runs; see [`super::Heartbeat`].
+#[derive(Debug)]
+pub(super) struct Pulse(pub(super) Arc<AtomicU64>);
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+/// The state of the worker thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) tap: Tap,
+    pub(super) line: Line<Box<Frame>>,
+    pub(super) pace: Pace,
+    pub(super) stopping: bool,
+    pub(super) lost: Vec<u32>,
+    pub(super) commands: Receiver<Command>,
+    pub(super) wake: Arc<EventFd>,
+    pub(super) pulse: Pulse,
+    pub(super) spin: u64,
+    /// No other worker shares the device.
+    pub(super) alone: bool,
+    pool: Pool,
+    watch: DeviceWatch,
+    targets: BTreeMap<Slot, u32>,
+    next_beat: u64,
+    next_watch: u64,
+}
+
+impl Worker {
+    pub(super) fn new(
+        tap: Tap,
+        line: Line<Box<Frame>>,
+        pace: Pace,
+        (spin, alone): (u64, bool),
+        commands: Receiver<Command>,
+        wake: Arc<EventFd>,
+        pulse: Pulse,
+    ) -> Result<Self, DelayLineError> {
+        Ok(Self {
+            tap,
+            line,
+            pace,
+            stopping: false,
+            lost: Vec::new(),
+            commands,
+            wake,
+            pulse,
+            spin,
+            alone,
+            pool: Pool::default(),
+            watch: DeviceWatch::new()?,
+            targets: BTreeMap::new(),
+            next_beat: 0,
+            next_watch: 0,
+        })
+    }
+
+    /// Works until it is told to stop or cannot go on.
+    pub(super) fn run(&mut self) -> Result<(), DelayLineError> {
+        while !self.stopping {
+            while let Ok(command) = self.commands.try_recv() {
+                command(self);
+            }
+            let read = self.read()?;
+            let now = self.release();
+            self.keep_house(now)?;
+            if read == 0 {
+                self.wait(now)?;
+            }
+        }
+        self.drain()
+    }
+
+    /// Starts or changes a slot whose packets go back to the device `target`.
+    pub(super) fn set(
+        &mut self,
+        slot: Slot,
+        target: u32,
+        setting: Setting,
+    ) -> Result<(), DelayLineError> {
+        if !self.watch.exists(target) {
+            return Err(DelayLineError::NoTarget { slot, ifindex: target });
+        }
+        self.line.set(slot, setting).map_err(|source| DelayLineError::Setting { slot, source })?;
+        self.targets.insert(slot, target);
+        Ok(())
+    }
+
+    /// Ends a slot and delivers what it holds.
+    pub(super) fn retire(&mut self, slot: Slot) -> Option<Evidence> {
+        self.targets.remove(&slot);
+        for due in self.line.retire(slot, monotonic()) {
+            self.deliver(due.slot, due.frame);
+        }
+        self.line.evidence(slot).cloned()
+    }
+
+    /// How this worker is doing.
+    pub(super) fn status(&self) -> Status {
+        Status {
+            scheduling: self.pace.scheduling(),
+            held: self.line.len(),
+            memory: self.line.memory(),
+            strays: self.line.strays(),
+            overruns: self.tap.overruns(),
+            lost: self.lost.clone(),
+        }
+    }
+
+    /// The evidence of every slot that was ever set.
+    pub(super) fn evidence(&self) -> Vec<(Slot, Evidence)> {
+        let slots = (1..=Slot::MAX.get()).filter_map(Slot::new);
+        slots.filter_map(|slot| Some((slot, self.line.evidence(slot)?.clone()))).collect()
+    }
+
+    /// Takes in a batch of frames; stops early when a deadline has come.
+    fn read(&mut self) -> Result<usize, DelayLineError> {
+        for count in 0..BATCH {
+            let tap = &self.tap;
+            let frame = self.pool.read(|slices| tap.read(slices));
+            let Some(frame) = frame.map_err(|errno| self.read_error(errno))? else {
+                return Ok(count);
+            };
+            let now = monotonic();
+            self.accept(frame, now);
+            if self.line.next_deadline().is_some_and(|deadline| deadline <= now) {
+                return Ok(count + 1);
+            }
+        }
+        Ok(BATCH)
+    }
+
+    fn accept(&mut self, frame: Box<Frame>, now: u64) {
+        let summary = summarise(frame.head(), frame.len());
+        let Some(slot) = summary.slot else {
+            self.line.stray();
+            return self.pool.recycle(frame);
+        };
+        let arrival =
+            Arrival { at: now, bytes: summary.bytes, packets: summary.packets, flow: summary.flow };
+        let footprint = frame.footprint();
+        match self.line.offer(slot, &arrival, footprint, frame) {
+            Offer::Held => {}
+            Offer::Deliver(frame) => self.deliver(slot, frame),
+            Offer::Drop(frame) | Offer::Stray(frame) => self.pool.recycle(frame),
+        }
+    }
+
+    /// Hands back a batch of frames whose time has come; returns the time.
+    fn release(&mut self) -> u64 {
+        let mut now = monotonic();
+        for _ in 0..BATCH {
+            let Some(Due { frame, slot, .. }) = self.line.due(now) else {
+                match self.line.next_deadline() {
+                    Some(deadline) if deadline <= now + POISED => {
+                        while now < deadline {
+                            std::hint::spin_loop();
+                            now = monotonic();
+                        }
+                        continue;
+                    }
+                    _ => break,
+                }
+            };
+            self.deliver(slot, frame);
+            now = monotonic();
+        }
+        now
+    }
+
+    fn deliver(&mut self, slot: Slot, frame: Box<Frame>) {
+        if self.tap.write(&frame.slices()).is_err() {
+            self.line.refused(slot);
+        }
+        self.pool.recycle(frame);
+    }
+
+    fn keep_house(&mut self, now: u64) -> Result<(), DelayLineError> {
+        if now >= self.next_beat {
+            self.beat();
+            self.next_beat = now + BEAT;
+            self.pace.judge(now);
+        }
+        if now >= self.next_watch {
+            self.next_watch = now + WATCH;
+            self.find_lost()?;
+        }
+        Ok(())
+    }
+
+    /// Gives a sign of life.
+    pub(super) fn beat(&self) {
+        self.pulse.0.store(boottime(), Ordering::Release);
+    }
+
+    /// Retires the slots whose device is gone; the only worker ends when that was the last device.
+    fn find_lost(&mut self) -> Result<(), DelayLineError> {
+        let Some((_, &ifindex)) = self.targets.iter().find(|one| !self.watch.exists(*one.1)) else {
+            return Ok(());
+        };
+        self.lost.push(ifindex);
+        let slots: Vec<Slot> =
+            self.targets.extract_if(.., |_, target| *target == ifindex).map(|one| one.0).collect();
+        for slot in slots {
+            for due in self.line.retire(slot, monotonic()) {
+                self.line.refused(due.slot);
+                self.pool.recycle(due.frame);
+            }
+        }
+        if self.targets.is_empty() && self.alone {
+            return Err(DelayLineError::TargetGone { ifindex });
+        }
+        self.find_lost()
+    }
+
+    fn wait(&mut self, now: u64) -> Result<(), DelayLineError> {
+        let idle = now + IDLE;
+        let until = match self.line.next_deadline() {
+            Some(deadline) => deadline.saturating_sub(self.spin).min(idle),
+            None => idle,
+        };
+        if until <= now {
+            return Ok(());
+        }
+        self.pace.sleep(now, until, [self.tap.as_fd(), self.wake.as_fd()])?;
+        // It does not block, and only says that there are commands, which are looked for anyway.
+        let _ = self.wake.read();
+        Ok(())
+    }
+
+    /// Delivers at once whatever is held or still queued in the TAP.
+    fn drain(&mut self) -> Result<(), DelayLineError> {
+        let now = monotonic();
+        for _ in 0..LAST_FRAMES {
+            let tap = &self.tap;
+            let frame = self.pool.read(|slices| tap.read(slices));
+            let Some(frame) = frame.map_err(|errno| self.read_error(errno))? else { break };
+            self.accept(frame, now);
+        }
+        while let Some(Due { frame, slot, .. }) = self.line.due_any(monotonic()) {
+            self.deliver(slot, frame);
+        }
+        Ok(())
+    }
+
+    fn read_error(&self, errno: Errno) -> DelayLineError {
+        let name = self.tap.name().to_owned();
+        match errno {
+            // The device was deleted while its file stays open.
+            Errno::EBADFD | Errno::EIO => DelayLineError::TapGone { name },
+            errno => DelayLineError::Read { name, errno },
+        }
+    }
+}

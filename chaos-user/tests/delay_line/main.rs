@@ -1,0 +1,8 @@
+//! The delay line with real traffic. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod bed;
+mod failure;
+mod precision;
+mod streams;
