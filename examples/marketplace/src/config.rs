@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    defect::{Defect, Defects},
+    defect::{Defect, Defects, UnknownDefect},
     http::Limits,
     market::Settlement,
     store::PoolConfig,
@@ -99,14 +99,15 @@ pub struct ServeArgs {
     pub grace_ms: u64,
     /// Be wrong in this way (see `marketplace defects`); may be given several times.
     #[arg(long = "defect", env = "MARKETPLACE_DEFECTS", value_delimiter = ',')]
-    pub defects: Vec<Defect>,
+    #[arg(value_name = "NAME", value_parser = parse_defect)]
+    pub defects: Vec<Option<Defect>>,
 }
 
 impl ServeArgs {
     /// What is wrong on purpose.
     #[must_use]
     pub fn defects(&self) -> Defects {
-        self.defects.iter().copied().collect()
+        self.defects.iter().copied().flatten().collect()
     }
 
     /// The pool's part.
@@ -144,4 +145,9 @@ impl ServeArgs {
             Role::Arbiter => &self.wallet_arbiter,
         }
     }
+}
+
+/// A defect; an empty name, which an empty environment variable gives, is none.
+fn parse_defect(name: &str) -> Result<Option<Defect>, UnknownDefect> {
+    if name.is_empty() { Ok(None) } else { name.parse().map(Some) }
 }
