@@ -155,16 +155,18 @@ impl FlowKey4 {
     /// Where the cache keeps this flow: below [`BUCKETS4`].
     #[inline(always)]
     pub const fn bucket(&self) -> u32 {
-        let ([a, b, c], [p, q, r, ..]) = (self.words, MULTIPLIERS);
-        let sum = a.wrapping_mul(p).wrapping_add(b.wrapping_mul(q));
-        (sum.wrapping_add(c.wrapping_mul(r)) >> (64 - BUCKETS4.ilog2())) as u32
+        let w = &self.words;
+        let addresses = w[0].wrapping_mul(MULTIPLIERS[0]);
+        let rest =
+            w[1].wrapping_mul(MULTIPLIERS[1]).wrapping_add(w[2].wrapping_mul(MULTIPLIERS[2]));
+        (addresses.wrapping_add(rest) >> (64 - BUCKETS4.ilog2())) as u32
     }
 
     /// Whether it is the same flow, without a branch.
     #[inline(always)]
     pub const fn same(&self, other: &Self) -> bool {
-        let ([a, b, c], [x, y, z]) = (self.words, other.words);
-        (a ^ x) | (b ^ y) | (c ^ z) == 0
+        let (w, o) = (&self.words, &other.words);
+        (w[0] ^ o[0]) | (w[1] ^ o[1]) | (w[2] ^ o[2]) == 0
     }
 }
 
@@ -188,18 +190,22 @@ impl FlowKey6 {
     /// Where the cache keeps this flow: below [`BUCKETS6`].
     #[inline(always)]
     pub const fn bucket(&self) -> u32 {
-        let ([a, b, c, d, e, f], [p, q, r, s, t, u]) = (self.words, MULTIPLIERS);
-        let local = a.wrapping_mul(p).wrapping_add(b.wrapping_mul(q));
-        let remote = c.wrapping_mul(r).wrapping_add(d.wrapping_mul(s));
-        let rest = e.wrapping_mul(t).wrapping_add(f.wrapping_mul(u));
+        let w = &self.words;
+        let local =
+            w[0].wrapping_mul(MULTIPLIERS[0]).wrapping_add(w[1].wrapping_mul(MULTIPLIERS[1]));
+        let remote =
+            w[2].wrapping_mul(MULTIPLIERS[2]).wrapping_add(w[3].wrapping_mul(MULTIPLIERS[3]));
+        let rest =
+            w[4].wrapping_mul(MULTIPLIERS[4]).wrapping_add(w[5].wrapping_mul(MULTIPLIERS[5]));
         (local.wrapping_add(remote).wrapping_add(rest) >> (64 - BUCKETS6.ilog2())) as u32
     }
 
     /// Whether it is the same flow, without a branch.
     #[inline(always)]
     pub const fn same(&self, other: &Self) -> bool {
-        let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (self.words, other.words);
-        (a ^ u) | (b ^ v) | (c ^ w) | (d ^ x) | (e ^ y) | (f ^ z) == 0
+        let (w, o) = (&self.words, &other.words);
+        let addresses = (w[0] ^ o[0]) | (w[1] ^ o[1]) | (w[2] ^ o[2]) | (w[3] ^ o[3]);
+        addresses | (w[4] ^ o[4]) | (w[5] ^ o[5]) == 0
     }
 }
 

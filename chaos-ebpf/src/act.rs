@@ -144,7 +144,7 @@ pub fn apply(packet: &Packet, found: &FlowEntry, serving: &Serving) -> u64 {
         return Effect::NONE.0;
     }
     let mut step =
-        Step { packet, matches: found.matches, bank: serving.bank, now, effect: Effect::NONE };
+        Step { packet, matches: &found.matches, bank: serving.bank, now, effect: Effect::NONE };
     // The verifier checks the body of a bpf_loop once, and an unrolled one for every place.
     // SAFETY: the callback gets the context that is passed here.
     unsafe {
@@ -155,7 +155,7 @@ pub fn apply(packet: &Packet, found: &FlowEntry, serving: &Serving) -> u64 {
 
 struct Step<'a> {
     packet: &'a Packet,
-    matches: Matches,
+    matches: &'a Matches,
     bank: usize,
     now: Now,
     effect: Effect,

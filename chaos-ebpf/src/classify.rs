@@ -127,8 +127,11 @@ fn cached(packet: &Packet, cgroup: u32, generation: u32, found: &mut FlowEntry) 
             _ => return false,
         }
     } else {
+        let Some(bucket) = FLOWS6.get(key6(packet, cgroup).bucket()) else { return false };
+        // Made again: kept over the lookup it would take stack that the chain of calls needs.
+        // SAFETY: plain data.
+        let packet = unsafe { core::ptr::read_volatile(&raw const packet) };
         let key = key6(packet, cgroup);
-        let Some(bucket) = FLOWS6.get(key.bucket()) else { return false };
         match (bucket.first.key.same(&key), bucket.second.key.same(&key)) {
             (true, _) => &bucket.first.entry,
             (_, true) => &bucket.second.entry,

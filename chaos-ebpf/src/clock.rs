@@ -21,36 +21,29 @@ struct Reading {
 #[map]
 static CLOCK: PerCpuArray<Reading> = PerCpuArray::with_max_entries(1, 0);
 
-/// The present, CLOCK_BOOTTIME in ns: not before `earliest`, not after `latest`.
+/// The present, CLOCK_BOOTTIME in ns: this, or up to a tick later.
 #[derive(Clone, Copy)]
-pub struct Now {
-    earliest: u64,
-    latest: u64,
-}
+pub struct Now(u64);
 
 impl Now {
     /// The present as far as it is known cheaply.
     #[inline(always)]
     pub fn get() -> Self {
-        let Some(reading) = CLOCK.get_ptr_mut(0) else {
-            return Self { earliest: 0, latest: u64::MAX };
-        };
+        let Some(reading) = CLOCK.get_ptr_mut(0) else { return Self(exact()) };
         // SAFETY: per-CPU memory.
         let reading = unsafe { &mut *reading };
         // SAFETY: takes no argument.
         let tick = unsafe { bpf_jiffies64() };
-        if reading.tick == tick {
-            return Self { earliest: reading.time, latest: reading.time + TICK };
+        if reading.tick != tick {
+            *reading = Reading { tick, time: exact() };
         }
-        let time = exact();
-        *reading = Reading { tick, time };
-        Self { earliest: time, latest: time }
+        Self(reading.time)
     }
 
     /// Whether `moment` has come.
     #[inline(always)]
     pub fn reached(self, moment: u64) -> bool {
-        moment <= self.earliest || (moment <= self.latest && moment <= exact())
+        moment <= self.0 || (moment <= self.0 + TICK && moment <= exact())
     }
 }
 
