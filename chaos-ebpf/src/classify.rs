@@ -229,6 +229,7 @@ fn candidates<const CALL: bool>(
     let mut walk = Walk {
         skb,
         packet,
+        bank,
         first: ((bank * HOOKS + hook) * MAX_MASKS) as u32,
         overflow: 0,
         all: Matches::NONE,
@@ -244,6 +245,7 @@ fn candidates<const CALL: bool>(
 struct Walk<'a> {
     skb: *mut __sk_buff,
     packet: &'a Packet,
+    bank: usize,
     first: u32,
     overflow: u64,
     all: Matches,
@@ -269,12 +271,22 @@ extern "C" fn one_mask<const CALL: bool>(position: u64, context: *mut c_void) ->
             break;
         }
         // A flag and not a count: the verifier would follow every value of a count.
-        if walk.all.get(MAX_MATCHES - 1) != NO_RULE {
+        let oldest = walk.all.get(MAX_MATCHES - 1);
+        if oldest != NO_RULE {
             walk.overflow = 1;
+            // Whatever is given up, it is not protection.
+            if protects(walk.bank, oldest) {
+                continue;
+            }
         }
         walk.all.push(rule);
     }
     CONTINUE
+}
+
+#[inline(always)]
+fn protects(bank: usize, rule: u16) -> bool {
+    RULES.get(rule_index(bank & 1, rule)).is_some_and(|rule| rule.action == action::PROTECT)
 }
 
 #[inline(always)]

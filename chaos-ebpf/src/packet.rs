@@ -162,7 +162,9 @@ fn parse_v4(skb: *mut __sk_buff, packet: &mut Packet, network: usize, hook: Hook
     let version_ihl = first.to_be() >> 24;
     let header_length = (version_ihl & 0xf) as usize * 4;
     let total_length = (first.to_be() & 0xffff) as usize;
-    if version_ihl >> 4 != 4 || header_length < 20 || total_length < header_length {
+    // GSO packets beyond 64 KiB (BIG TCP) have a length of 0.
+    let impossible = total_length != 0 && total_length < header_length;
+    if version_ihl >> 4 != 4 || header_length < 20 || impossible {
         return None;
     }
     packet.family = 4;
@@ -219,14 +221,16 @@ fn skip_extensions(
     mut next: u8,
     mut offset: usize,
 ) -> Option<(u8, usize)> {
-    for _ in 0..EXTENSION_HEADERS {
+    // One round more than there may be headers: it finds what is behind the last one.
+    for _ in 0..=EXTENSION_HEADERS {
         let length = match next {
             HOP_BY_HOP | ROUTING | DESTINATION => 8,
             AUTHENTICATION => 4,
             FRAGMENT => 0,
             _ => return Some((next, offset)),
         };
-        let mut header = [0u8; 4];
+        // None is shorter.
+        let mut header = [0u8; 8];
         load(skb, offset, &mut header)?;
         let size = if next == FRAGMENT {
             if u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 {
@@ -255,6 +259,9 @@ fn put(address: *mut [u32; 4], words: [u64; 2]) {
 #[inline(always)]
 fn parse_transport(skb: *mut __sk_buff, packet: &mut Packet, offset: usize) -> Option<()> {
     packet.transport = offset as u16;
+    if offset > packet.length as usize {
+        return None;
+    }
     if packet.fragment != 0 {
         return Some(());
     }

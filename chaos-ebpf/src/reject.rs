@@ -1,7 +1,7 @@
 //! Answers that tell the sender of a packet that it was refused.
 //!
 //! The packet itself is turned into the answer and sent back the way it came: to the local stack
-//! when it was leaving, to the wire when it was arriving. What cannot be answered (multicast, later
+//! when it was leaving, to the wire when it was arriving. What cannot be answered (multicast, broadcast, later
 //! fragments, IP options, stacked tags, protocols without eight bytes to quote) is dropped
 //! silently, and counted.
 
@@ -40,7 +40,7 @@ fn build(skb: *mut __sk_buff, packet: &Packet, link: Link, kind: u8) -> Option<i
         Link::Ethernet => 14,
         Link::None => 0,
     };
-    if packet.fragment != 0 || packet.network != untagged || is_multicast(packet) {
+    if packet.fragment != 0 || packet.network != untagged || !is_unicast(packet) {
         return None;
     }
     if packet.ifindex == LOOPBACK_IFINDEX {
@@ -49,6 +49,10 @@ fn build(skb: *mut __sk_buff, packet: &Packet, link: Link, kind: u8) -> Option<i
     let mut addresses = [0u8; 12];
     if link == Link::Ethernet {
         load(skb, 0, &mut addresses)?;
+        // A broadcast of the subnet looks like any other address one layer up.
+        if addresses[0] & 1 != 0 {
+            return None;
+        }
     }
     let network = packet.network as u32;
     match (packet.family, packet.ends.protocol == TCP && kind == reject::AUTO) {
@@ -67,12 +71,17 @@ fn build(skb: *mut __sk_buff, packet: &Packet, link: Link, kind: u8) -> Option<i
     Some(unsafe { bpf_redirect(packet.ifindex, direction) as i32 })
 }
 
+/// RFC 1122 forbids to answer what went to many, or came from nobody in particular.
 #[inline(always)]
-fn is_multicast(packet: &Packet) -> bool {
-    let destination =
-        if packet.hook == Hook::Egress as u8 { packet.ends.remote } else { packet.ends.local };
+fn is_unicast(packet: &Packet) -> bool {
+    let (destination, source) = reversed(packet);
     let first = destination[0].to_be() >> 24;
-    if packet.family == 4 { first >= 224 } else { first == 0xff }
+    let (multicast, nobody) = if packet.family == 4 {
+        (first >= 224, source[0] == 0)
+    } else {
+        (first == 0xff, source[0] | source[1] | source[2] | source[3] == 0)
+    };
+    !multicast && !nobody
 }
 
 /// On loopback an answer would be a martian, but both ends are this host: the segment itself

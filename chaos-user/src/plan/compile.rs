@@ -11,7 +11,7 @@ use chaos_common::{HOOKS, Hook, MAX_MASKS, MAX_MATCHES, decide};
 use super::masks::{AddressPart, PortPart};
 use super::rule::fraction;
 use super::{Action, Connections, Rule, RuleError, Selector};
-use crate::experiment::units::Direction;
+use crate::experiment::units::{Direction, PortRange, Prefix};
 
 /// Keys that one namespace's rules may expand to.
 pub const MAX_KEYS: usize = 262_144;
@@ -300,24 +300,38 @@ impl Builder {
     }
 }
 
-fn addresses(prefixes: &[crate::experiment::units::Prefix]) -> Vec<AddressPart> {
+/// Disjoint parts: a packet that met two keys of one rule would meet the rule twice.
+fn addresses(prefixes: &[Prefix]) -> Vec<AddressPart> {
     if prefixes.is_empty() {
         return vec![AddressPart::ANY];
     }
-    let mut parts: Vec<_> = prefixes.iter().map(AddressPart::of).collect();
+    let within_another = |prefix: &Prefix| {
+        prefixes
+            .iter()
+            .any(|other| other.length() < prefix.length() && other.contains(prefix.address()))
+    };
+    let mut parts: Vec<_> =
+        prefixes.iter().filter(|prefix| !within_another(prefix)).map(AddressPart::of).collect();
     parts.sort_unstable();
     parts.dedup();
     parts
 }
 
-fn ports(ranges: &[crate::experiment::units::PortRange]) -> Vec<PortPart> {
+/// Disjoint, like [`addresses`].
+fn ports(ranges: &[PortRange]) -> Vec<PortPart> {
     if ranges.is_empty() {
         return vec![PortPart::ANY];
     }
-    let mut parts: Vec<_> = ranges.iter().flat_map(|&range| PortPart::of(range)).collect();
-    parts.sort_unstable();
-    parts.dedup();
-    parts
+    let mut sorted: Vec<_> = ranges.iter().map(|range| (range.first(), range.last())).collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<(u16, u16)> = Vec::new();
+    for (first, last) in sorted {
+        match merged.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged.into_iter().flat_map(|(first, last)| PortPart::of(first, last)).collect()
 }
 
 /// One combination of a selector's alternatives.

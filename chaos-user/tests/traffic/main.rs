@@ -1,0 +1,13 @@
+//! Faults on real traffic between two namespaces: what is chosen is hit, nothing else loses
+//! anything, and everything ends as promised. Needs root.
+
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod cgroups;
+mod drops;
+mod endings;
+mod net;
+mod refusals;
+mod roles;
+#[path = "../support/mod.rs"]
+mod support;
