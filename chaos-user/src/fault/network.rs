@@ -127,7 +127,7 @@ impl Active {
                 let counters = hooks.hook(hook);
                 if counters.overflow > 0 {
                     remarks.push(format!(
-                        "{} packets matched more than {} rules of `{}`; the surplus rules did nothing to them",
+                        "flows with at least {} packets matched more than {} rules of `{}`; the surplus rules did nothing to them",
                         counters.overflow,
                         chaos_common::MAX_MATCHES,
                         scope.name()
