@@ -28,8 +28,9 @@ pub(super) fn request(
         let value = plain(&variables.fill(value));
         let name = HeaderName::try_from(name.as_str())
             .map_err(|_| format!("`{name}` is not a header name"))?;
-        let value = HeaderValue::try_from(&value)
-            .map_err(|_| format!("the value of the header `{name}` has characters it cannot have"))?;
+        let value = HeaderValue::try_from(&value).map_err(|_| {
+            format!("the value of the header `{name}` has characters it cannot have")
+        })?;
         headers.insert(name, value);
     }
     let mut client = Client::builder()

@@ -12,14 +12,9 @@ pub(super) fn run(call: &ProcessCall, place: &Place<'_>) -> Result<Value, String
     let path = place.variables.fill_text(&call.path);
     let program = find_program(&path, place.base).map_err(|error| error.to_string())?;
     let arguments = arguments(&call.arguments, place)?;
-    let done = exec(
-        &program,
-        &arguments,
-        place.surroundings,
-        place.spawner,
-        call.timeout.duration(),
-    )
-    .map_err(|error| error.to_string())?;
+    let done =
+        exec(&program, &arguments, place.surroundings, place.spawner, call.timeout.duration())
+            .map_err(|error| error.to_string())?;
     if done.timed_out {
         return Err(format!("{path} was killed: it took longer than {}", call.timeout));
     }

@@ -54,17 +54,12 @@ pub fn conduct<W: World>(
                 Run { experiment, world: &world, log, options, stage: &stage, active: Vec::new() };
             ended.rolled_back = run.all(&mut ended.left);
         }
-        Err(trouble) if options.interrupt.asked() => {
-            log.record(What::Interrupted);
-            tracing_free(&trouble);
-        }
+        // What was being made was called off, which is no trouble.
+        Err(_) if options.interrupt.asked() => log.record(What::Interrupted),
         Err(trouble) => log.record(What::trouble(trouble.text, trouble.exit)),
     }
     log.record(What::Ended(ended));
 }
-
-/// An interrupted start has no story of its own to tell.
-fn tracing_free(_: &Trouble) {}
 
 fn info(experiment: &Experiment, options: &Options) -> RunInfo {
     let steady = experiment.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes);
@@ -120,7 +115,7 @@ struct InForce<'a> {
     fault: Box<dyn ActiveFault + 'a>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Everything; says whether the rollbacks were run.
     fn all(&mut self, left: &mut Vec<String>) -> bool {
         let runtime = self.experiment.runtime;
@@ -231,21 +226,21 @@ impl Run<'_> {
         })
     }
 
-    fn activities<'scope, 'env>(
+    fn activities<'scope>(
         &mut self,
-        scope: &'scope thread::Scope<'scope, 'env>,
+        scope: &'scope thread::Scope<'scope, '_>,
         left: &mut Vec<String>,
     ) -> Result<(), Left>
     where
-        Self: 'env,
+        'a: 'scope,
     {
-        for activity in &self.experiment.method {
+        let (world, log, experiment) = (self.world, self.log, self.experiment);
+        for activity in &experiment.method {
             self.pause(activity.pauses.before, left)?;
             if let Provider::Fault(fault) = &activity.provider {
                 self.fault(activity, fault, left)?;
             } else if activity.background {
-                let _ = scope;
-                self.perform(activity, Role::Method);
+                scope.spawn(move || perform(world, log, experiment, activity, Role::Method));
             } else {
                 self.perform(activity, Role::Method);
             }
@@ -266,7 +261,8 @@ impl Run<'_> {
             Err(trouble) => return self.trouble(trouble),
         };
         let written = written(self.experiment, name);
-        let info = FaultInfo { fault: name.clone(), lasts: fault.duration, rules, activity: written };
+        let info =
+            FaultInfo { fault: name.clone(), lasts: fault.duration, rules, activity: written };
         self.stage.edge();
         self.log.record(What::Arming(info));
         match self.world.inject(name, fault) {

@@ -88,12 +88,8 @@ pub(super) fn watch(
         if phase == Phase::After && met && still {
             // Kept if it is set: the beginning of the streak counts.
             let now = clock.now().max(1);
-            let _ = watched.holds_since.compare_exchange(
-                0,
-                now,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
+            let _ =
+                watched.holds_since.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
         } else {
             watched.holds_since.store(0, Ordering::Release);
         }

@@ -87,7 +87,7 @@ impl World for LabWorld {
             _ => None,
         };
         let spawner = match (&surroundings, &self.lab) {
-            (Some(_), Some(lab)) => lab.spawner().ok(),
+            (Some(_), Some(lab)) => lab.spawner().ok().map(AsRef::as_ref),
             _ => Some(&self.spawner),
         };
         let runtime = self.runtimes.get(&activity.from).filter(|_| spawner.is_some());

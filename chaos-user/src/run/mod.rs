@@ -18,9 +18,6 @@ mod signals;
 mod values;
 mod world;
 
-#[cfg(test)]
-mod tests;
-
 pub use clock::{Clock, SystemClock};
 pub use conductor::{Options, conduct};
 pub use event::{
@@ -28,7 +25,7 @@ pub use event::{
 };
 pub use folder::{FolderError, RunFolder};
 pub use lab::LabWorld;
-pub use log::{EventLog, ReadError, read_log};
+pub use log::{EventLog, Observer, ReadError, read_log};
 pub use redact::Redactor;
 pub use signals::Interrupt;
 pub use values::{ValueError, Values};

@@ -47,7 +47,9 @@ pub(super) fn rules(
         [] => vec![None],
         nodes => nodes.iter().cloned().map(Some).collect(),
     };
-    let on = |place: &Option<String>| place.as_deref().map_or(name.to_owned(), |n| format!("{name}: {n}"));
+    let on = |place: &Option<String>| {
+        place.as_deref().map_or(name.to_owned(), |n| format!("{name}: {n}"))
+    };
     places
         .into_iter()
         .map(|place| {
@@ -103,8 +105,8 @@ pub(super) fn inject(
             trace_rate: 0,
         });
     }
-    let active = Session::start(run, &faults)
-        .map_err(|error| Trouble::new(&error, error.exit()))?;
+    let active =
+        Session::start(run, &faults).map_err(|error| Trouble::new(&error, error.exit()))?;
     Ok(Box::new(Injected(active)))
 }
 

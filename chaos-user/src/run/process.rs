@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::event::RuleText;
 use super::world::{ActiveFault, Trouble};
-use crate::experiment::{ProcessAct, Target};
 use crate::exit::Exit;
+use crate::experiment::{ProcessAct, Target};
 use crate::fault::RuleEvidence;
 use crate::lab::{Lab, LabError};
 use crate::target::{Process, ProcessError};

@@ -54,7 +54,14 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
             keys(&["pattern", "target"])?;
             let pattern = text(map, "pattern", "the pattern to look for", place)?;
             let compiled = Regex::new(pattern).map_err(|error| {
-                let why = error.to_string().lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+                let why = error
+                    .to_string()
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+                    .trim()
+                    .trim_start_matches("error: ")
+                    .to_owned();
                 let (what, pattern) = ("regular expression", pattern.to_owned());
                 (place, Problem::Pattern { what, pattern, why })
             })?;
