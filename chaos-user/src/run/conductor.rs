@@ -12,6 +12,7 @@ use super::log::EventLog;
 use super::recovery;
 use super::signals::Interrupt;
 use super::world::{ActiveFault, Trouble, World};
+use crate::exit::Exit;
 use crate::experiment::{
     Activity, Experiment, FaultSpec, Phase, Provider, RollbackStrategy, Span, Tolerance,
 };
@@ -263,7 +264,7 @@ impl<'a> Run<'a> {
         let written = written(self.experiment, name);
         let info =
             FaultInfo { fault: name.clone(), lasts: fault.duration, rules, activity: written };
-        self.stage.edge();
+        // Probes go on as before meanwhile; what overlaps with the change is not judged.
         self.log.record(What::Arming(info));
         match self.world.inject(name, fault) {
             Ok(active) => {
@@ -272,10 +273,7 @@ impl<'a> Run<'a> {
                 self.active.push(InForce { name: name.clone(), until, fault: active });
                 self.stage.enter(Phase::Fault);
             }
-            Err(trouble) => {
-                self.settle();
-                return self.trouble(trouble);
-            }
+            Err(trouble) => return self.trouble(trouble),
         }
         if activity.background { Ok(()) } else { self.wait(Some(name), left) }
     }
@@ -335,7 +333,11 @@ impl<'a> Run<'a> {
         let healed = match fault.heal() {
             Ok((evidence, remarks)) => Healed { fault: name, evidence, error: None, remarks },
             Err(trouble) => {
-                left.push(trouble.text.clone());
+                if trouble.exit == Exit::NotHealed {
+                    left.push(trouble.text.clone());
+                } else {
+                    self.log.record(What::trouble(trouble.text.clone(), trouble.exit));
+                }
                 let error = Some(trouble.text);
                 Healed { fault: name, evidence: Vec::new(), error, remarks: Vec::new() }
             }

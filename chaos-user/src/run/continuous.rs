@@ -27,7 +27,7 @@ impl Stage {
         self.0.store(number, Ordering::Release);
     }
 
-    /// A fault is being injected or healed: what is seen now belongs to no phase.
+    /// A fault is being healed: what is seen now belongs to no phase.
     pub(super) fn edge(&self) {
         self.0.store(EDGE, Ordering::Release);
     }
