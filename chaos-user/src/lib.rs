@@ -12,4 +12,8 @@ pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod plan;
+pub mod probe;
+pub mod report;
+pub mod run;
 pub mod target;
+pub mod verdict;

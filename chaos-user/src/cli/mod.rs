@@ -1,12 +1,17 @@
 //! What the user typed. Commands parse and print; the work is done elsewhere.
 
 mod doctor;
+mod experiments;
 mod heal;
 mod inject;
 pub mod lab;
+mod list;
+mod report;
+mod run;
 mod selector;
 mod status;
 mod table;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -34,6 +39,10 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Inject(Box<inject::InjectArgs>),
+    Run(run::RunArgs),
+    List(list::ListArgs),
+    Validate(validate::ValidateArgs),
+    Report(report::ReportArgs),
     Status(status::StatusArgs),
     Heal(heal::HealArgs),
     Doctor(doctor::DoctorArgs),
@@ -59,6 +68,10 @@ impl Cli {
         };
         let result = match cli.command {
             Command::Inject(args) => args.run().map(ExitCode::from),
+            Command::Run(args) => args.run(),
+            Command::List(args) => args.run().map(ExitCode::from),
+            Command::Validate(args) => args.run().map(ExitCode::from),
+            Command::Report(args) => args.run(),
             Command::Status(args) => args.run().map(ExitCode::from),
             Command::Heal(args) => args.run().map(ExitCode::from),
             Command::Doctor(args) => args.run().map(ExitCode::from),

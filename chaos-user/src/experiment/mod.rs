@@ -1,8 +1,28 @@
 //! What the user wrote: the experiment format, its units, and errors that say where.
 //!
-//! Nothing in here reads a clock, a network or an environment; the only input is the text of an
-//! experiment file.
+//! [`Experiment::parse`] reads YAML or JSON. The format is a superset of the Chaos Toolkit's, so
+//! an experiment written for it with `http` and `process` providers reads unchanged. Nothing in
+//! here reads a clock, a network or an environment; the only input is the text of a file.
 
+mod activity;
+mod check;
+mod document;
+mod error;
+mod fault;
+mod model;
+mod provider;
+mod tolerance;
 pub mod units;
+mod variables;
 
+#[cfg(test)]
+mod tests;
+
+pub use activity::{Activity, Kind, Pauses, Phase, Phases};
+pub use error::{ExperimentError, Place, Problem};
+pub use fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
+pub use model::{Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime};
+pub use provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
+pub use tolerance::{Observation, Tolerance};
 pub use units::{Direction, Percent, PortRange, Prefix, Protocol, Rate, Span, UnitError};
+pub use variables::Variables;

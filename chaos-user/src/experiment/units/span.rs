@@ -20,7 +20,7 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 /// A length of time in whole nanoseconds, from zero to 584 years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span(u64);
 
 impl Span {

@@ -1,0 +1,152 @@
+//! `chaos run`.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use nix::sys::utsname::uname;
+
+use super::UsageError;
+use super::experiments::{Found, find, folder_of, known, load};
+use crate::exit::Exit;
+use crate::host::check_capabilities;
+use crate::lab::{Lab, LabOptions};
+use crate::report::{Shown, Tally, journal, json, junit, markdown, progress, terminal};
+use crate::run::{
+    Clock as _, EventLog, Interrupt, LabWorld, Options, RunFolder, SystemClock, Trouble, Values,
+    conduct,
+};
+use crate::verdict::{Findings, Verdict, judge};
+
+/// Run experiments and judge them
+///
+/// Each run: the steady state must hold, the method injects its faults, the system must recover by
+/// itself, rollbacks are run, invariants are checked, everything is put back. A verdict is PASS only
+/// with proof that the fault acted. Ctrl-C heals everything and exits 3.
+///
+/// Each run has a folder with its event log (events.jsonl), from which `chaos report` computes the
+/// verdict and all reports again.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// Experiment files, names that `chaos list` shows, or `all`
+    #[arg(required = true, value_name = "FILE|NAME|all")]
+    experiments: Vec<String>,
+    /// The folder that folders of runs are made in
+    #[arg(long, value_name = "DIR", default_value = "chaos-results")]
+    output: PathBuf,
+    /// Seed every random decision, to repeat a run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print nothing while it runs
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print the findings of all runs as one JSON array instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunArgs {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let mut found = Vec::new();
+        for given in &self.experiments {
+            let files = if given == "all" { known() } else { vec![find(given)?] };
+            if files.is_empty() {
+                return Err(UsageError("there are no experiments in ./experiments".into()).into());
+            }
+            for (name, path) in files {
+                found.push(load(name, path)?);
+            }
+        }
+        if found.iter().any(|one| one.lab.is_some() || one.experiment.has_fault()) {
+            check_capabilities()?;
+        }
+        let interrupt = Interrupt::listen().context("listen to signals")?;
+        let mut tally = Tally::default();
+        let mut all = Vec::new();
+        for one in &found {
+            if interrupt.asked() {
+                break;
+            }
+            let (findings, folder) = self.one(one, &interrupt)?;
+            tally.add(&findings);
+            if !self.json {
+                print!("{}", terminal(&findings));
+                println!("  full result in {}", folder.path().display());
+                println!();
+            }
+            all.push(findings);
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        } else {
+            println!("{tally}");
+            let failed = all.iter().filter(|one| one.verdict != Verdict::Pass);
+            for one in failed {
+                println!("{} was {}: {}", one.name, one.verdict, one.because);
+            }
+            if all.iter().any(|one| one.verdict != Verdict::Pass) {
+                println!("docs/experiments.md says how to read and repeat a run.");
+            }
+        }
+        Ok(tally.exit().into())
+    }
+
+    fn one(&self, found: &Found, interrupt: &Interrupt) -> anyhow::Result<(Findings, RunFolder)> {
+        let clock = SystemClock::start();
+        let folder = RunFolder::below(&self.output, &clock.wall(), &found.name)?;
+        let base = folder_of(&found.path);
+        let experiment = &found.experiment;
+        let values = Values::resolve(&experiment.configuration, &experiment.secrets, &base)
+            .map_err(|error| UsageError(format!("{}: {error}", found.path.display())))?;
+        let host = uname().context("ask the kernel for its name")?;
+        let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+        let options = Options {
+            name: found.name.clone(),
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
+            host: text(host.nodename()),
+            platform: format!("{} {}", text(host.sysname()), text(host.release())),
+            interrupt: interrupt.clone(),
+        };
+        let shown = Shown::default();
+        let quiet = self.quiet || self.json;
+        let observer = |event: &crate::run::Event| {
+            if !quiet && let Some(line) = progress(&shown, event) {
+                eprintln!("{line}");
+            }
+        };
+        let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);
+        let make = || {
+            let lab = bring_up(found, folder.path(), interrupt)?;
+            LabWorld::new(lab, values.variables.clone(), base, run_id(found), options.seed)
+        };
+        conduct(experiment, make, &log, &options);
+        let events = log.finish().context("write the event log")?;
+        let findings = judge(&events).context("the run left no events")?;
+        folder.write("report.txt", &terminal(&findings))?;
+        folder.write("report.json", &json(&findings)?)?;
+        folder.write("report.md", &markdown(&findings))?;
+        folder.write("junit.xml", &junit(std::slice::from_ref(&findings))?)?;
+        let journal = serde_json::to_string_pretty(&journal(&events, &findings))?;
+        folder.write("journal.json", &(journal + "\n"))?;
+        Ok((findings, folder))
+    }
+}
+
+/// Runs of the same experiment at the same time are told apart by their process.
+fn run_id(found: &Found) -> String {
+    format!("{}-{}", found.name, std::process::id())
+}
+
+fn bring_up(found: &Found, folder: &Path, interrupt: &Interrupt) -> Result<Option<Lab>, Trouble> {
+    let (Some(spec), Some(file)) = (&found.lab, &found.experiment.lab) else { return Ok(None) };
+    let file = folder_of(&found.path).join(file);
+    let mut options = LabOptions::new(folder.join("lab"));
+    options.keep_files = true;
+    options.base = folder_of(&file);
+    let lab = Lab::up_watched(spec, options, &mut |_| {
+        if interrupt.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    lab.map(Some).map_err(|error| Trouble::new(&error, Exit::ToolFailed))
+}

@@ -1,0 +1,157 @@
+//! Probes and actions.
+
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::{Checked, Failed, default_kind, provider, tolerance, value};
+use crate::experiment::activity::{Activity, Kind, Pauses, Phases};
+use crate::experiment::document::{ActivityDocument, TargetDocument};
+use crate::experiment::error::{Place, Problem};
+use crate::experiment::provider::Provider;
+use crate::experiment::units::nearest;
+
+/// What an activity stands in.
+pub(super) struct Context<'a> {
+    pub(super) in_lab: bool,
+    pub(super) target: TargetDocument,
+    pub(super) all: Vec<&'a Spanned<ActivityDocument>>,
+}
+
+/// Which list an activity is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    SteadyState,
+    Method,
+    Rollback,
+    Invariant,
+}
+
+pub(super) fn activity(
+    context: &Context<'_>,
+    document: &Spanned<ActivityDocument>,
+    role: Role,
+) -> Checked {
+    let document = resolve(context, document)?;
+    let place = Place::from(document.referenced);
+    let document = &document.value;
+    if let Some(controls) = &document.controls
+        && !controls.value.is_empty()
+    {
+        return Err((controls.referenced.into(), Problem::Controls));
+    }
+    let missing = |key, purpose| {
+        let what = document.name.as_ref().map_or_else(
+            || "an activity".to_owned(),
+            |name| format!("the activity `{}`", name.value),
+        );
+        (place, Problem::Missing { what, key, purpose })
+    };
+    let name = document.name.as_ref().filter(|name| !name.value.trim().is_empty());
+    let name = name.ok_or_else(|| missing("name", "by which its results are told apart"))?;
+    let kinds = [("probe", Kind::Probe), ("action", Kind::Action)];
+    let kind = match &document.kind {
+        Some(kind) => value::word(kind, "a type of activity", &kinds)?,
+        None => default_kind(role).ok_or_else(|| missing("type", "`probe` or `action`"))?,
+    };
+    let written =
+        document.provider.as_ref().ok_or_else(|| missing("provider", "which says what to do"))?;
+    let provider = provider::provider(context, written, document.timeout.as_ref())?;
+    let is_fault = matches!(provider, Provider::Fault(_));
+    if is_fault && (kind == Kind::Probe || role != Role::Method) {
+        let why = "a fault is an action of the method; it heals itself";
+        return Err((place, Problem::Pointless(why)));
+    }
+    let tolerance = match &document.tolerance {
+        Some(written) => Some(tolerance::tolerance(&written.value, written.referenced.into())?),
+        None => None,
+    };
+    if tolerance.is_none() && matches!(role, Role::SteadyState | Role::Invariant) {
+        return Err(missing("tolerance", "what its outcome has to be"));
+    }
+    let from = document.from.as_ref().map(|from| from.value.clone());
+    if from.is_some() && !context.in_lab {
+        return Err((place, Problem::NoLab { what: "`from`".into() }));
+    }
+    let during = match &document.during {
+        Some(written) if role == Role::SteadyState => phases(written)?,
+        Some(written) => {
+            let why = "`during` belongs to probes of the steady-state hypothesis";
+            return Err((written.referenced.into(), Problem::Pointless(why)));
+        }
+        None => Phases::ALL,
+    };
+    let pauses = match &document.pauses {
+        None => Pauses::default(),
+        Some(written) => {
+            let span = |pause: &Option<Spanned<Value>>, what| {
+                pause.as_ref().map_or(Ok(Pauses::default().before), |p| value::span(p, what))
+            };
+            Pauses {
+                before: span(&written.before, "a pause")?,
+                after: span(&written.after, "a pause")?,
+            }
+        }
+    };
+    Ok(Activity {
+        name: name.value.clone(),
+        kind,
+        provider,
+        tolerance,
+        from,
+        during,
+        within: document.within,
+        detects: document.detects,
+        pauses,
+        background: document.background,
+        place,
+    })
+}
+
+fn resolve<'a>(
+    context: &Context<'a>,
+    document: &'a Spanned<ActivityDocument>,
+) -> Result<&'a Spanned<ActivityDocument>, Failed> {
+    let Some(reference) = &document.value.reference else { return Ok(document) };
+    let names = context.all.iter().filter_map(|one| one.value.name.as_ref());
+    let named = |one: &&&Spanned<ActivityDocument>| {
+        one.value.name.as_ref().is_some_and(|name| name.value == reference.value)
+    };
+    context.all.iter().find(named).copied().ok_or_else(|| {
+        let nearest = nearest(&reference.value, names.map(|name| name.value.as_str()));
+        let name = reference.value.clone();
+        let nearest = nearest.map(ToOwned::to_owned);
+        (reference.referenced.into(), Problem::UnknownReference { name, nearest })
+    })
+}
+
+fn phases(written: &Spanned<Value>) -> Result<Phases, Failed> {
+    let words: Vec<&Value> = match &written.value {
+        Value::Array(words) => words.iter().collect(),
+        word => vec![word],
+    };
+    let mut phases = Phases::NONE;
+    for word in words {
+        match word.as_str() {
+            Some("before") => phases.before = true,
+            Some("fault") => phases.fault = true,
+            Some("after") => phases.after = true,
+            Some("always") => phases = Phases::ALL,
+            _ => {
+                let given = word.as_str().map_or_else(|| word.to_string(), ToOwned::to_owned);
+                let known = ["before", "fault", "after", "always"];
+                let problem = Problem::UnknownWord {
+                    what: "a phase",
+                    nearest: nearest(&given, known).map(ToOwned::to_owned),
+                    given,
+                    known: known.join(", "),
+                };
+                return Err((written.referenced.into(), problem));
+            }
+        }
+    }
+    if phases == Phases::NONE {
+        let why = "an empty `during` means that the probe is never looked at";
+        return Err((written.referenced.into(), Problem::Pointless(why)));
+    }
+    Ok(phases)
+}

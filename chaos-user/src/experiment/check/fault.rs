@@ -1,0 +1,200 @@
+//! Faults.
+
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::activity::Context;
+use super::provider::only;
+use super::{Failed, value};
+use crate::experiment::document::{ProviderDocument, Text};
+use crate::experiment::error::{Place, Problem};
+use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
+use crate::experiment::units::{Direction, Prefix, Span};
+use crate::plan::{Connections, Loss};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Partition,
+    Drop,
+    Reject,
+    Process(ProcessAct),
+}
+
+const WORDS: [(&str, Word); 7] = [
+    ("partition", Word::Partition),
+    ("drop", Word::Drop),
+    ("reject", Word::Reject),
+    ("stop", Word::Process(ProcessAct::Stop)),
+    ("kill", Word::Process(ProcessAct::Kill)),
+    ("pause", Word::Process(ProcessAct::Pause)),
+    ("restart", Word::Process(ProcessAct::Restart)),
+];
+
+const PARTITION: &str = "fault, duration, between, behavior, direction, protocol, local-ports, \
+                         remote-ports, flows, connections, seed";
+const SELECT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
+                      local-ports, remote-ports, flows, connections, seed";
+const DROP: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
+                    local-ports, remote-ports, flows, connections, seed, loss, exact";
+const PROCESS: &str = "fault, duration, node, process";
+
+pub(super) fn fault(
+    context: &Context<'_>,
+    document: &ProviderDocument,
+    place: Place,
+) -> Result<FaultSpec, Failed> {
+    let missing = |what: &str, key, purpose| {
+        (place, Problem::Missing { what: what.to_owned(), key, purpose })
+    };
+    let word = document.fault.as_ref();
+    let word = word.ok_or_else(|| missing("a chaos provider", "fault", "such as `partition`"))?;
+    let name = format!("the fault `{}`", word.value);
+    let kind = value::word(word, "a fault", &WORDS)?;
+    let known = match kind {
+        Word::Partition => PARTITION,
+        Word::Drop => DROP,
+        Word::Reject => SELECT,
+        Word::Process(_) => PROCESS,
+    };
+    only(document, &word.value, known)?;
+    let duration = match (&document.duration, kind) {
+        (Some(duration), _) if duration.value > Span::ZERO => duration.value,
+        // It is over as soon as it is done.
+        (None, Word::Process(ProcessAct::Restart)) => Span::ZERO,
+        _ => {
+            return Err(missing(&name, "duration", "more than 0, such as `5s`: it ends by itself"));
+        }
+    };
+    let work = match kind {
+        Word::Process(act) => {
+            let node = document.node.as_ref().map(|node| node.value.clone());
+            let process = document.process.as_ref().map(|process| process.value.clone());
+            let node = node.or_else(|| context.target.node.clone());
+            let process = process.or_else(|| context.target.process.clone());
+            let need = "here or as a key of `target`";
+            let node = node.ok_or_else(|| missing(&name, "node", need))?;
+            let process = process.ok_or_else(|| missing(&name, "process", need))?;
+            if !context.in_lab {
+                return Err((place, Problem::NoLab { what: name }));
+            }
+            FaultWork::Process(Target { node, process }, act)
+        }
+        _ => FaultWork::Network(network(context, document, kind, &name, place)?),
+    };
+    Ok(FaultSpec { work, duration, seed: document.seed.as_ref().map(|seed| seed.value) })
+}
+
+fn network(
+    context: &Context<'_>,
+    document: &ProviderDocument,
+    kind: Word,
+    name: &str,
+    place: Place,
+) -> Result<NetworkSpec, Failed> {
+    let (mut nodes, mut remote_nodes, mut remote) = (Vec::new(), Vec::new(), Vec::new());
+    if kind == Word::Partition {
+        (nodes, remote_nodes) = sides(document, name, place)?;
+    }
+    nodes.extend(document.node.as_ref().map(|node| node.value.clone()));
+    for text in document.remote.iter().flat_map(|remote| &remote.value) {
+        match text.value.parse::<Prefix>() {
+            Ok(prefix) => remote.push(prefix),
+            // Anything that looks like a name is one of a node, to be checked against the lab.
+            Err(_) if context.in_lab && text.value.chars().all(is_label) => {
+                remote_nodes.push(text.value.clone());
+            }
+            Err(error) => return Err((text.referenced.into(), error.into())),
+        }
+    }
+    if !context.in_lab && !(nodes.is_empty() && remote_nodes.is_empty()) {
+        return Err((place, Problem::NoLab { what: name.to_owned() }));
+    }
+    let directions = [("to", Direction::To), ("from", Direction::From), ("both", Direction::Both)];
+    let ages = [("new", Connections::New), ("established", Connections::Established)];
+    let list =
+        |ports: &Option<Spanned<Vec<_>>>| ports.as_ref().map_or_else(Vec::new, |p| p.value.clone());
+    Ok(NetworkSpec {
+        nodes,
+        remote_nodes,
+        behavior: behavior(document, kind)?,
+        direction: match &document.direction {
+            Some(word) => value::word(word, "a direction", &directions)?,
+            None => Direction::Both,
+        },
+        devices: document.devices.as_ref().map_or_else(Vec::new, |devices| devices.value.clone()),
+        protocol: document.protocol.as_ref().map(|protocol| protocol.value),
+        local: prefixes(document.local.as_ref())?,
+        local_ports: list(&document.local_ports),
+        remote,
+        remote_ports: list(&document.remote_ports),
+        flows: document.flows.as_ref().map(|flows| flows.value),
+        connections: match &document.connections {
+            Some(word) => Some(value::word(word, "an age of connections", &ages)?),
+            None => None,
+        },
+    })
+}
+
+fn is_label(c: char) -> bool {
+    c.is_ascii_alphanumeric() && !c.is_ascii_uppercase() || c == '-'
+}
+
+fn prefixes(written: Option<&Spanned<Vec<Text>>>) -> Result<Vec<Prefix>, Failed> {
+    let texts = written.iter().flat_map(|written| &written.value);
+    texts
+        .map(|text| {
+            text.value.parse().map_err(|error| (text.referenced.into(), Problem::Unit(error)))
+        })
+        .collect()
+}
+
+fn behavior(document: &ProviderDocument, kind: Word) -> Result<Behavior, Failed> {
+    if let (Some(_), Some(exact)) = (&document.loss, &document.exact) {
+        let problem = Problem::Exclusive { one: "loss", other: "exact" };
+        return Err((exact.referenced.into(), problem));
+    }
+    let loss = match (&document.loss, &document.exact) {
+        (Some(loss), _) => Loss::Random(loss.value),
+        (_, Some(exact)) => Loss::Exact(exact.value),
+        _ => Loss::Always,
+    };
+    let words = [("drop", Behavior::Drop(Loss::Always)), ("reject", Behavior::Reject)];
+    match (&document.behavior, kind) {
+        (Some(word), _) => value::word(word, "a behavior", &words),
+        (None, Word::Reject) => Ok(Behavior::Reject),
+        (None, _) => Ok(Behavior::Drop(loss)),
+    }
+}
+
+/// `between: [buyer, server]` or `between: [[a, b], [c]]`.
+fn sides(
+    document: &ProviderDocument,
+    name: &str,
+    place: Place,
+) -> Result<(Vec<String>, Vec<String>), Failed> {
+    let Some(between) = &document.between else {
+        let purpose = "two nodes or two lists of nodes";
+        return Err((place, Problem::Missing { what: name.to_owned(), key: "between", purpose }));
+    };
+    let wanted = || {
+        let given = Value::Array(between.value.clone()).to_string();
+        let wanted = "two nodes or two lists of nodes, with no node on both sides";
+        (Place::from(between.referenced), Problem::Value { what: "`between`", wanted, given })
+    };
+    let [one, other] = between.value.as_slice() else { return Err(wanted()) };
+    let side = |value: &Value| -> Option<Vec<String>> {
+        let names = match value {
+            Value::String(name) => vec![name.clone()],
+            Value::Array(names) => {
+                names.iter().map(|n| n.as_str().map(ToOwned::to_owned)).collect::<Option<_>>()?
+            }
+            _ => return None,
+        };
+        (!names.is_empty()).then_some(names)
+    };
+    let (one, other) = (side(one).ok_or_else(wanted)?, side(other).ok_or_else(wanted)?);
+    if one.iter().any(|node| other.contains(node)) {
+        return Err(wanted());
+    }
+    Ok((one, other))
+}

@@ -1,0 +1,216 @@
+//! From what is written to what is meant.
+
+mod activity;
+mod fault;
+mod provider;
+mod tolerance;
+mod value;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use self::activity::Context;
+use super::activity::{Activity, Kind, Phases};
+use super::document::{ActivityDocument, ExperimentDocument, RuntimeDocument};
+use super::error::{Place, Problem};
+use super::fault::FaultWork;
+use super::model::{
+    Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime,
+};
+use super::provider::Provider;
+use super::units::{Span, nearest};
+
+/// A problem and where it is.
+pub(super) type Failed = (Place, Problem);
+
+/// How long a system may take to recover unless the experiment says otherwise.
+const RECOVERY_WITHIN: Span = Span::from_secs(30);
+/// How long the steady state has to hold to count as recovered.
+const RECOVERY_STABLE: Span = Span::from_ms(500);
+/// The pause between two looks while a fault of this tool's own is active.
+const FREQUENCY: Span = Span::from_ms(200);
+/// The pause that the Chaos Toolkit makes between two looks.
+const TOOLKIT_FREQUENCY: Span = Span::from_secs(1);
+
+pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Experiment, Failed> {
+    let top = Place { line: 1, column: 1 };
+    if let Some(controls) = &document.controls
+        && !controls.value.is_empty()
+    {
+        return Err((controls.referenced.into(), Problem::Controls));
+    }
+    let missing =
+        |key, purpose| (top, Problem::Missing { what: "an experiment".into(), key, purpose });
+    let title = document.title.as_ref().filter(|title| !title.value.trim().is_empty());
+    let title = title.ok_or_else(|| missing("title", "what it is about in one line"))?;
+    let Some(method) = &document.method else {
+        return Err(missing("method", "a list of actions and probes, which may be empty"));
+    };
+
+    let target = document.target.unwrap_or_default();
+    let context = Context {
+        in_lab: document.lab.is_some(),
+        target,
+        all: referable(document.hypothesis.as_ref().map(|h| h.value.probes.as_slice()), method),
+    };
+    let list = |documents: &[Spanned<ActivityDocument>], role| {
+        documents
+            .iter()
+            .map(|document| activity::activity(&context, document, role))
+            .collect::<Result<Vec<_>, Failed>>()
+    };
+    let hypothesis = match &document.hypothesis {
+        None => None,
+        Some(hypothesis) => {
+            let title = hypothesis.value.title.as_ref();
+            let title = title.ok_or((
+                Place::from(hypothesis.referenced),
+                Problem::Missing {
+                    what: "the steady-state hypothesis".into(),
+                    key: "title",
+                    purpose: "what holds, in one line",
+                },
+            ))?;
+            let probes = list(&hypothesis.value.probes, activity::Role::SteadyState)?;
+            Some(Hypothesis { title: title.value.clone(), probes })
+        }
+    };
+    let method = list(method, activity::Role::Method)?;
+    let rollbacks = list(&document.rollbacks, activity::Role::Rollback)?;
+    let invariants = list(&document.invariants, activity::Role::Invariant)?;
+
+    let own = document.lab.is_some()
+        || method.iter().any(|activity| matches!(activity.provider, Provider::Fault(_)));
+    let experiment = Experiment {
+        title: title.value.clone(),
+        description: document.description.map_or_else(String::new, |text| text.value),
+        tags: document.tags,
+        configuration: document.configuration,
+        secrets: document.secrets,
+        lab: document.lab.map(|lab| lab.value.into()),
+        runtime: runtime(&document.runtime, own)?,
+        recovery: Recovery {
+            within: document.recovery.within.unwrap_or(RECOVERY_WITHIN),
+            stable: document.recovery.stable.unwrap_or(RECOVERY_STABLE),
+        },
+        hypothesis,
+        method,
+        rollbacks,
+        invariants,
+        source,
+    };
+    unique_names(&experiment)?;
+    if !experiment.has_fault()
+        && let Some(probe) = experiment.activities().find(|one| one.during != Phases::ALL)
+    {
+        let why = "`during` tells the phases of a fault apart, but the method injects none";
+        return Err((probe.place, Problem::Pointless(why)));
+    }
+    Ok(experiment)
+}
+
+/// Probes and actions that `ref` may name.
+fn referable<'a>(
+    probes: Option<&'a [Spanned<ActivityDocument>]>,
+    method: &'a [Spanned<ActivityDocument>],
+) -> Vec<&'a Spanned<ActivityDocument>> {
+    let all = probes.unwrap_or_default().iter().chain(method);
+    all.filter(|document| document.value.reference.is_none()).collect()
+}
+
+/// Results are told apart by name; only a `ref` repeats one.
+fn unique_names(experiment: &Experiment) -> Result<(), Failed> {
+    let mut seen = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    for activity in experiment.activities() {
+        let place = (activity.place.line, activity.place.column);
+        if places.insert(place) && !seen.insert(&activity.name) && experiment.has_fault() {
+            return Err((activity.place, Problem::Twice { name: activity.name.clone() }));
+        }
+    }
+    Ok(())
+}
+
+fn runtime(document: &RuntimeDocument, own: bool) -> Result<Runtime, Failed> {
+    let mut runtime = Runtime {
+        rollbacks: RollbackStrategy::Always,
+        hypothesis: HypothesisStrategy::Default,
+        frequency: if own { FREQUENCY } else { TOOLKIT_FREQUENCY },
+        fail_fast: false,
+    };
+    if own {
+        runtime.hypothesis = HypothesisStrategy::Continuously;
+    }
+    if let Some(strategy) = document.rollbacks.as_ref().and_then(|d| d.strategy.as_ref()) {
+        runtime.rollbacks = value::word(
+            strategy,
+            "a rollback strategy",
+            &[
+                ("always", RollbackStrategy::Always),
+                ("default", RollbackStrategy::Default),
+                ("never", RollbackStrategy::Never),
+                ("deviated", RollbackStrategy::Deviated),
+            ],
+        )?;
+    }
+    if let Some(hypothesis) = &document.hypothesis {
+        if let Some(strategy) = &hypothesis.strategy {
+            runtime.hypothesis = value::word(
+                strategy,
+                "a hypothesis strategy",
+                &[
+                    ("default", HypothesisStrategy::Default),
+                    ("before-method-only", HypothesisStrategy::BeforeOnly),
+                    ("after-method-only", HypothesisStrategy::AfterOnly),
+                    ("during-method-only", HypothesisStrategy::DuringOnly),
+                    ("continuously", HypothesisStrategy::Continuously),
+                    ("skip", HypothesisStrategy::Skip),
+                ],
+            )?;
+        }
+        if let Some(frequency) = &hypothesis.frequency {
+            runtime.frequency = value::span(frequency, "`frequency`")?;
+        }
+        runtime.fail_fast = hypothesis.fail_fast.unwrap_or_default();
+    }
+    Ok(runtime)
+}
+
+/// Every node that is named exists.
+pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Failed> {
+    for activity in experiment.activities() {
+        let named = match &activity.provider {
+            Provider::Fault(fault) => match &fault.work {
+                FaultWork::Network(spec) => spec.nodes.iter().chain(&spec.remote_nodes).collect(),
+                FaultWork::Process(target, _) => vec![&target.node],
+            },
+            _ => Vec::new(),
+        };
+        for node in named.into_iter().chain(&activity.from) {
+            if !known.contains(node) {
+                let nearest = nearest(node, known.iter().map(String::as_str));
+                let problem = Problem::UnknownNode {
+                    node: node.clone(),
+                    nearest: nearest.map(ToOwned::to_owned),
+                    known: known.to_vec(),
+                };
+                return Err((activity.place, problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kept here so that the roles of activities agree on what they default to.
+fn default_kind(role: activity::Role) -> Option<Kind> {
+    match role {
+        activity::Role::SteadyState | activity::Role::Invariant => Some(Kind::Probe),
+        activity::Role::Rollback => Some(Kind::Action),
+        activity::Role::Method => None,
+    }
+}
+
+/// What every check of an activity returns.
+pub(super) type Checked = Result<Activity, Failed>;

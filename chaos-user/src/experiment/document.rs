@@ -1,0 +1,179 @@
+//! An experiment file as it is written: every key, with the place it stands at; nothing checked.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::units::{Percent, PortRange, Protocol, Span};
+
+pub(super) type Text = Spanned<String>;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExperimentDocument {
+    pub(super) title: Option<Text>,
+    pub(super) description: Option<Text>,
+    #[expect(dead_code, reason = "accepted because the Chaos Toolkit writes it")]
+    pub(super) version: Option<Value>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    #[serde(default)]
+    pub(super) configuration: IndexMap<String, Value>,
+    #[serde(default)]
+    pub(super) secrets: IndexMap<String, Value>,
+    pub(super) controls: Option<Spanned<Vec<Value>>>,
+    #[expect(dead_code, reason = "free-form data of other tools")]
+    pub(super) contributions: Option<Value>,
+    #[expect(dead_code, reason = "free-form data of other tools")]
+    pub(super) extensions: Option<Value>,
+    #[serde(rename = "steady-state-hypothesis")]
+    pub(super) hypothesis: Option<Spanned<HypothesisDocument>>,
+    pub(super) method: Option<Vec<Spanned<ActivityDocument>>>,
+    #[serde(default)]
+    pub(super) rollbacks: Vec<Spanned<ActivityDocument>>,
+    #[serde(default)]
+    pub(super) runtime: RuntimeDocument,
+    pub(super) lab: Option<Text>,
+    pub(super) target: Option<TargetDocument>,
+    #[serde(default)]
+    pub(super) recovery: RecoveryDocument,
+    #[serde(default)]
+    pub(super) invariants: Vec<Spanned<ActivityDocument>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HypothesisDocument {
+    pub(super) title: Option<Text>,
+    #[serde(default)]
+    pub(super) probes: Vec<Spanned<ActivityDocument>>,
+    #[expect(dead_code, reason = "controls of a hypothesis are refused with those of the file")]
+    pub(super) controls: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuntimeDocument {
+    pub(super) rollbacks: Option<StrategyDocument>,
+    pub(super) hypothesis: Option<StrategyDocument>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StrategyDocument {
+    pub(super) strategy: Option<Text>,
+    pub(super) frequency: Option<Spanned<Value>>,
+    pub(super) fail_fast: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecoveryDocument {
+    pub(super) within: Option<Span>,
+    pub(super) stable: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TargetDocument {
+    pub(super) node: Option<String>,
+    pub(super) process: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActivityDocument {
+    #[serde(rename = "ref")]
+    pub(super) reference: Option<Text>,
+    pub(super) name: Option<Text>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Text>,
+    pub(super) provider: Option<Spanned<ProviderDocument>>,
+    pub(super) tolerance: Option<Spanned<Value>>,
+    pub(super) pauses: Option<PausesDocument>,
+    #[serde(default)]
+    pub(super) background: bool,
+    pub(super) controls: Option<Spanned<Vec<Value>>>,
+    pub(super) from: Option<Text>,
+    pub(super) during: Option<Spanned<Value>>,
+    pub(super) within: Option<Span>,
+    #[serde(default)]
+    pub(super) detects: bool,
+    pub(super) timeout: Option<Spanned<Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PausesDocument {
+    pub(super) before: Option<Spanned<Value>>,
+    pub(super) after: Option<Spanned<Value>>,
+}
+
+/// The keys of every provider; which of them belong together is checked by type.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProviderDocument {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Text>,
+    // http and process
+    pub(super) url: Option<Text>,
+    pub(super) method: Option<Text>,
+    pub(super) headers: Option<Spanned<IndexMap<String, Value>>>,
+    pub(super) arguments: Option<Spanned<Value>>,
+    pub(super) timeout: Option<Spanned<Value>>,
+    pub(super) verify_tls: Option<Spanned<bool>>,
+    pub(super) max_retries: Option<Spanned<u32>>,
+    pub(super) path: Option<Text>,
+    // tcp
+    pub(super) host: Option<Text>,
+    pub(super) port: Option<Spanned<u16>>,
+    // python and shared by the toolkit's providers
+    pub(super) module: Option<Text>,
+    pub(super) func: Option<Text>,
+    pub(super) secrets: Option<Spanned<Value>>,
+    // chaos
+    pub(super) fault: Option<Text>,
+    pub(super) duration: Option<Spanned<Span>>,
+    pub(super) behavior: Option<Text>,
+    pub(super) between: Option<Spanned<Vec<Value>>>,
+    pub(super) node: Option<Text>,
+    pub(super) process: Option<Text>,
+    pub(super) direction: Option<Text>,
+    pub(super) devices: Option<Spanned<Vec<String>>>,
+    pub(super) protocol: Option<Spanned<Protocol>>,
+    pub(super) local: Option<Spanned<Vec<Text>>>,
+    pub(super) remote: Option<Spanned<Vec<Text>>>,
+    #[serde(rename = "local-ports")]
+    pub(super) local_ports: Option<Spanned<Vec<PortRange>>>,
+    #[serde(rename = "remote-ports")]
+    pub(super) remote_ports: Option<Spanned<Vec<PortRange>>>,
+    pub(super) flows: Option<Spanned<Percent>>,
+    pub(super) connections: Option<Text>,
+    pub(super) loss: Option<Spanned<Percent>>,
+    pub(super) exact: Option<Spanned<Percent>>,
+    pub(super) seed: Option<Spanned<u64>>,
+}
+
+impl ProviderDocument {
+    /// The keys that are present, with where, for telling which do not belong.
+    pub(super) fn present(&self) -> Vec<(&'static str, serde_saphyr::Location)> {
+        macro_rules! present {
+            ($($field:ident $(as $name:literal)?),*) => {{
+                let mut keys = Vec::new();
+                $(if let Some(value) = &self.$field {
+                    let names = [stringify!($field), $($name)?];
+                    keys.push((names[names.len() - 1], value.referenced));
+                })*
+                keys
+            }};
+        }
+        present!(
+            url, method, headers, arguments, timeout, verify_tls, max_retries, path, host, port,
+            module, func, secrets, fault, duration, behavior, between, node, process, direction,
+            devices, protocol, local, remote, local_ports as "local-ports",
+            remote_ports as "remote-ports", flows, connections, loss, exact, seed
+        )
+    }
+}

@@ -1,0 +1,100 @@
+//! Faults as they are written, before node names become addresses.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
+use crate::plan::{Connections, Loss};
+
+/// A fault to inject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultSpec {
+    /// What happens.
+    pub work: FaultWork,
+    /// How long it lasts.
+    pub duration: Span,
+    /// Seeds its decisions; chosen at the start of the run if not given.
+    pub seed: Option<u64>,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FaultWork {
+    /// Something with packets.
+    Network(NetworkSpec),
+    /// Something with a process of the lab.
+    Process(Target, ProcessAct),
+}
+
+/// Rules in the namespaces of some nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkSpec {
+    /// The nodes that hold the rules; empty is this host.
+    pub nodes: Vec<String>,
+    /// The nodes on the other side; empty is everybody. For a partition, its second side.
+    pub remote_nodes: Vec<String>,
+    /// What happens to the packets.
+    pub behavior: Behavior,
+    /// Seen from `nodes`.
+    pub direction: Direction,
+    /// Device names on `nodes`; empty is all.
+    pub devices: Vec<String>,
+    /// The IP protocol.
+    pub protocol: Option<Protocol>,
+    /// Addresses of this side.
+    pub local: Vec<Prefix>,
+    /// Ports of this side.
+    pub local_ports: Vec<PortRange>,
+    /// Addresses of the other side, besides `remote_nodes`.
+    pub remote: Vec<Prefix>,
+    /// Ports of the other side.
+    pub remote_ports: Vec<PortRange>,
+    /// A stable share of all flows.
+    pub flows: Option<Percent>,
+    /// Age of TCP connections.
+    pub connections: Option<Connections>,
+}
+
+/// What happens to the packets that are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behavior {
+    /// They are lost.
+    Drop(Loss),
+    /// They are refused, and the sender is told.
+    Reject,
+}
+
+/// A process of the lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The node it runs on.
+    pub node: String,
+    /// Its name on that node.
+    pub process: String,
+}
+
+/// What happens to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessAct {
+    /// SIGTERM, and it stays ended until the fault is healed.
+    Stop,
+    /// SIGKILL, and it stays ended until the fault is healed, unless something restarts it.
+    Kill,
+    /// SIGSTOP until the fault is healed.
+    Pause,
+    /// Killed and started again at once.
+    Restart,
+}
+
+impl fmt::Display for ProcessAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Restart => "restart",
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! A checked experiment.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::activity::Activity;
+use super::check;
+use super::document::ExperimentDocument;
+use super::error::ExperimentError;
+use super::provider::Provider;
+use super::units::Span;
+
+/// An experiment that makes sense as written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// What it is about.
+    pub title: String,
+    /// What it is for.
+    pub description: String,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// Values for `${name}`, not yet read from the environment.
+    pub configuration: IndexMap<String, Value>,
+    /// Values for `${name}` that are never shown, not yet read from the environment.
+    pub secrets: IndexMap<String, Value>,
+    /// The lab it runs in, relative to the experiment's file.
+    pub lab: Option<PathBuf>,
+    /// What holds while all is well.
+    pub hypothesis: Option<Hypothesis>,
+    /// What is done, in order.
+    pub method: Vec<Activity>,
+    /// What is done at the end in any case.
+    pub rollbacks: Vec<Activity>,
+    /// What is expected to hold at the very end.
+    pub invariants: Vec<Activity>,
+    /// How it has to recover.
+    pub recovery: Recovery,
+    /// When what is done.
+    pub runtime: Runtime,
+    /// The whole file as data, for journals.
+    pub source: Value,
+}
+
+/// What holds while all is well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hypothesis {
+    /// In words.
+    pub title: String,
+    /// In probes.
+    pub probes: Vec<Activity>,
+}
+
+/// How the system has to recover after the last fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// The longest time until the steady state holds again.
+    pub within: Span,
+    /// How long it has to hold then to count.
+    pub stable: Span,
+}
+
+/// When what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runtime {
+    /// Whether rollbacks are run.
+    pub rollbacks: RollbackStrategy,
+    /// When the steady state is looked at.
+    pub hypothesis: HypothesisStrategy,
+    /// The pause between two looks of the same probe.
+    pub frequency: Span,
+    /// Whether a deviation while the method runs ends it.
+    pub fail_fast: bool,
+}
+
+/// Whether rollbacks are run; the names are the Chaos Toolkit's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RollbackStrategy {
+    /// In any case. This tool's default.
+    Always,
+    /// Unless the method failed or was interrupted.
+    Default,
+    /// Never.
+    Never,
+    /// Only when the steady state deviated.
+    Deviated,
+}
+
+/// When the steady state is looked at; the names are the Chaos Toolkit's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HypothesisStrategy {
+    /// Before and after the method.
+    Default,
+    /// Before it.
+    BeforeOnly,
+    /// After it.
+    AfterOnly,
+    /// While it runs.
+    DuringOnly,
+    /// Before, while and after.
+    Continuously,
+    /// Not at all.
+    Skip,
+}
+
+impl HypothesisStrategy {
+    /// Whether the method waits for the steady state to hold.
+    pub const fn before(self) -> bool {
+        matches!(self, Self::Default | Self::BeforeOnly | Self::Continuously)
+    }
+
+    /// Whether it is looked at while the method runs.
+    pub const fn during(self) -> bool {
+        matches!(self, Self::DuringOnly | Self::Continuously)
+    }
+
+    /// Whether it is looked at after the method.
+    pub const fn after(self) -> bool {
+        matches!(self, Self::Default | Self::AfterOnly | Self::Continuously)
+    }
+}
+
+impl Experiment {
+    /// Reads and checks the text of an experiment; `file` is the name that errors give it.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ExperimentError> {
+        let failed =
+            |error: &serde_saphyr::Error| ExperimentError::from_yaml(error, file.to_owned());
+        let document: ExperimentDocument =
+            serde_saphyr::from_str(text).map_err(|error| failed(&error))?;
+        let source = serde_saphyr::from_str(text).map_err(|error| failed(&error))?;
+        check::check(document, source).map_err(|(place, problem)| ExperimentError {
+            file: file.to_owned(),
+            place,
+            problem,
+        })
+    }
+
+    /// Everything that has a name: probes, actions, rollbacks, invariants.
+    pub fn activities(&self) -> impl Iterator<Item = &Activity> {
+        let probes = self.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes);
+        probes.chain(&self.method).chain(&self.rollbacks).chain(&self.invariants)
+    }
+
+    /// Whether it injects a fault of this tool's own.
+    pub fn has_fault(&self) -> bool {
+        self.method.iter().any(|activity| matches!(activity.provider, Provider::Fault(_)))
+    }
+
+    /// Checks every node that is named against those of its lab.
+    pub fn check_nodes(&self, file: &Path, known: &[String]) -> Result<(), ExperimentError> {
+        check::nodes(self, known).map_err(|(place, problem)| ExperimentError {
+            file: file.to_owned(),
+            place,
+            problem,
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! What reads, and what is said about what does not.
+
+use std::path::Path;
+
+use super::*;
+
+fn refused(text: &str) -> String {
+    Experiment::parse(text, Path::new("e.yaml")).unwrap_err().to_string()
+}
+
+const CUT: &str = r#"
+title: The buyer is cut off
+lab: lab.yaml
+steady-state-hypothesis:
+  title: Everybody reaches the server
+  probes:
+    - name: buyer-reaches-server
+      from: buyer
+      during: [before, after]
+      provider: { type: http, url: "http://server:8080/healthz", timeout: 0.5 }
+      tolerance: 200
+method:
+  - name: cut
+    type: action
+    provider: { type: chaos, fault: partition, between: [buyer, server], duration: 2s }
+"#;
+
+#[test]
+fn an_experiment_of_its_own_reads() {
+    let read = Experiment::parse(CUT, Path::new("e.yaml")).unwrap();
+    let probe = &read.hypothesis.as_ref().unwrap().probes[0];
+    assert!(probe.during.has(Phase::Before) && !probe.during.has(Phase::Fault));
+    assert_eq!(read.runtime.hypothesis, HypothesisStrategy::Continuously);
+    let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
+    let FaultWork::Network(spec) = &fault.work else { panic!("no network fault") };
+    assert_eq!(
+        (spec.nodes.as_slice(), spec.remote_nodes.as_slice()),
+        (&["buyer".to_owned()][..], &["server".to_owned()][..])
+    );
+    read.check_nodes(Path::new("e.yaml"), &["buyer".into(), "server".into()]).unwrap();
+    let unknown = read.check_nodes(Path::new("e.yaml"), &["buyers".into(), "server".into()]);
+    insta::assert_snapshot!(unknown.unwrap_err(), @"e.yaml:7:7: the lab has no node `buyer`; did you mean `buyers`?; it has buyers, server");
+}
+
+#[test]
+fn an_experiment_of_the_toolkit_reads_unchanged() {
+    let text = r#"{
+        "version": "1.0.0", "title": "t", "description": "d", "tags": ["a"],
+        "configuration": {"url": {"type": "env", "key": "URL", "default": "http://localhost"}},
+        "secrets": {"api": {"token": {"type": "env", "key": "TOKEN"}}},
+        "steady-state-hypothesis": {"title": "h", "probes": [
+            {"type": "probe", "name": "p", "tolerance": [200, 201],
+             "provider": {"type": "http", "url": "${url}", "timeout": [1, 2], "verify_tls": false}},
+            {"type": "probe", "name": "q", "tolerance": {"type": "jsonpath", "path": "$.a[*]", "target": "body", "count": 2},
+             "provider": {"type": "process", "path": "echo", "arguments": {"-n": 1}}}]},
+        "method": [{"ref": "p"}, {"type": "action", "name": "a", "background": true,
+             "pauses": {"before": 1, "after": 0.5},
+             "provider": {"type": "process", "path": "true", "arguments": "-x 'a b'"}}],
+        "rollbacks": [], "runtime": {"hypothesis": {"strategy": "continuously", "frequency": 2}},
+        "contributions": {"reliability": "high"}
+    }"#;
+    let read = Experiment::parse(text, Path::new("e.json")).unwrap();
+    assert_eq!(read.method[0].name, "p");
+    assert_eq!(read.runtime.frequency, Span::from_secs(2));
+    assert!(!read.has_fault());
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let replaced = |old: &str, new: &str| {
+        assert!(CUT.contains(old), "{old}");
+        refused(&CUT.replacen(old, new, 1))
+    };
+    insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
+    insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
+    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, stop, kill, pause, restart");
+    insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
+    insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
+    insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
+    insta::assert_snapshot!(replaced("[buyer, server]", "[buyer, buyer]"), @r#"e.yaml:15:57: `between` must be two nodes or two lists of nodes, with no node on both sides, not ["buyer","buyer"]"#);
+    insta::assert_snapshot!(replaced("[before, after]", "[before, afer]"), @"e.yaml:9:15: `afer` is not a phase; did you mean `after`?; valid are before, fault, after, always");
+    insta::assert_snapshot!(replaced("      tolerance: 200\n", ""), @"e.yaml:7:7: the activity `buyer-reaches-server` needs `tolerance`, what its outcome has to be");
+    insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regexp }"), @"e.yaml:11:18: `regexp` is not a type of tolerance; did you mean `regex`?; valid are regex, jsonpath, range, fails, latency, all");
+    insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regex, pattern: '(' }"), @"e.yaml:11:18: `(` is not a regular expression: unclosed group");
+    insta::assert_snapshot!(replaced("lab: lab.yaml\n", ""), @"e.yaml:6:7: `from` names a lab node, but the experiment has no `lab`");
+    insta::assert_snapshot!(replaced("type: http, url", "type: python, module: m, url"), @"e.yaml:10:17: python providers are not run: `m` would need the Chaos Toolkit; use `http`, `process` or `chaos`, or call it through `process`");
+    insta::assert_snapshot!(replaced("title: The buyer", "lab: : ["), @"e.yaml:2:6: mapping values are not allowed in this context");
+    insta::assert_snapshot!(refused("title: t\n"), @"e.yaml:1:1: an experiment needs `method`, a list of actions and probes, which may be empty");
+    insta::assert_snapshot!(refused("{}"), @"e.yaml:1:1: an experiment needs `title`, what it is about in one line");
+}
+
+#[test]
+fn tolerances_judge_like_the_toolkit() {
+    use serde_json::json;
+    let accepts = |tolerance: serde_json::Value, output: serde_json::Value| {
+        let text = json!({"title": "t", "method": [{"name": "p", "type": "probe", "tolerance": tolerance,
+            "provider": {"type": "process", "path": "x"}}]});
+        let read = Experiment::parse(&text.to_string(), Path::new("e")).unwrap();
+        let seen = Observation { output, error: None, took: 1_000_000 };
+        read.method[0].tolerance.as_ref().unwrap().accepts(&seen)
+    };
+    let reply = json!({"status": 200, "body": {"a": [1, 2], "s": "ok"}});
+    assert!(accepts(json!(200), reply.clone()) && !accepts(json!(201), reply.clone()));
+    assert!(
+        accepts(json!([200, 204]), reply.clone()) && !accepts(json!([100, 300]), reply.clone())
+    );
+    assert!(accepts(json!([1, 5]), json!(3)) && !accepts(json!([1, 5]), json!(6)));
+    assert!(accepts(json!("x"), json!("x")) && accepts(json!(true), json!(true)));
+    let path = |rest: serde_json::Value| {
+        let mut tolerance = json!({"type": "jsonpath", "path": "$.a[*]", "target": "body"});
+        tolerance.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        accepts(tolerance, reply.clone())
+    };
+    assert!(path(json!({})) && path(json!({"count": 2})) && !path(json!({"count": 3})));
+    assert!(path(json!({"expect": [1, 2]})) && !path(json!({"expect": 1})));
+    assert!(accepts(
+        json!({"type": "regex", "pattern": "^o", "target": "stdout"}),
+        json!({"stdout": "ok"})
+    ));
+    assert!(accepts(json!({"type": "range", "range": [1, 2]}), json!("1.5")));
+    assert!(!accepts(json!({"type": "range", "range": [1, 2]}), json!("many")));
+    assert!(accepts(json!({"type": "latency", "below": "2ms"}), json!(null)));
+    assert!(!accepts(
+        json!({"type": "all", "of": [200, {"type": "latency", "below": "1ms"}]}),
+        reply
+    ));
+    assert!(!accepts(json!({"type": "fails"}), json!({})));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*|([a-z:{}\\[\\], \n-]{0,80})") {
+        let _ = Experiment::parse(&text, Path::new("e"));
+    }
+}

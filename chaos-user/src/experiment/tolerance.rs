@@ -1,0 +1,195 @@
+//! What a probe's outcome has to be.
+
+use std::fmt;
+
+use regex::Regex;
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use super::units::Span;
+
+/// What a probe saw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// What came back: for http `{status, headers, body}`, for process `{status, stdout, stderr}`.
+    pub output: Value,
+    /// Why nothing came back.
+    pub error: Option<String>,
+    /// How long it took, in nanoseconds.
+    pub took: u64,
+}
+
+/// What a probe's outcome has to be.
+#[derive(Debug, Clone)]
+pub enum Tolerance {
+    /// This value; for outputs with a `status`, a number means that.
+    Equals(Value),
+    /// One of these; two numbers are bounds, unless the output has a `status`.
+    OneOf(Vec<Value>),
+    /// A text that the pattern occurs in.
+    Regex {
+        /// The pattern.
+        pattern: Regex,
+        /// Which part of the output; the whole if not given.
+        target: Option<String>,
+    },
+    /// Values that a path finds.
+    JsonPath {
+        /// As written.
+        text: String,
+        /// The path, as RFC 9535 defines it.
+        path: JsonPath,
+        /// Which part of the output; the whole if not given.
+        target: Option<String>,
+        /// How many values there have to be; at least one if not given.
+        count: Option<usize>,
+        /// What they have to be.
+        expect: Option<Value>,
+    },
+    /// A number between bounds, both included.
+    Range {
+        /// The lower.
+        low: f64,
+        /// The upper.
+        high: f64,
+        /// Which part of the output; the whole if not given.
+        target: Option<String>,
+    },
+    /// Nothing must come back: the probe fails or runs out of time.
+    Fails,
+    /// It must come back sooner than this.
+    Latency(Span),
+    /// All of these.
+    All(Vec<Tolerance>),
+}
+
+impl PartialEq for Tolerance {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Tolerance {
+    /// Whether the outcome is as it has to be.
+    pub fn accepts(&self, seen: &Observation) -> bool {
+        if let Self::All(parts) = self {
+            return parts.iter().all(|part| part.accepts(seen));
+        }
+        if *self == Self::Fails {
+            return seen.error.is_some();
+        }
+        if seen.error.is_some() {
+            return false;
+        }
+        let output = &seen.output;
+        let status = output.get("status");
+        match self {
+            Self::Equals(wanted) => match (wanted, status) {
+                (Value::Number(_), Some(status)) => same(status, wanted),
+                _ => same(output, wanted),
+            },
+            Self::OneOf(wanted) => match (status, wanted.as_slice()) {
+                (Some(status), _) => wanted.iter().any(|one| same(status, one)),
+                (None, [Value::Number(low), Value::Number(high)]) => {
+                    let bounds = (low.as_f64(), high.as_f64(), output.as_f64());
+                    matches!(bounds, (Some(low), Some(high), Some(v)) if low <= v && v <= high)
+                }
+                _ => wanted.iter().any(|one| same(output, one)),
+            },
+            Self::Regex { pattern, target } => match part(output, target.as_deref()) {
+                Value::String(text) => pattern.is_match(text),
+                other => pattern.is_match(&other.to_string()),
+            },
+            Self::JsonPath { path, target, count, expect, .. } => {
+                let part = part(output, target.as_deref());
+                let parsed = part.as_str().and_then(|text| serde_json::from_str(text).ok());
+                let found = path.query(parsed.as_ref().unwrap_or(part)).all();
+                let enough = count.map_or(!found.is_empty(), |count| found.len() == count);
+                match expect {
+                    Some(Value::Array(wanted)) => {
+                        found.len() == wanted.len()
+                            && found.iter().zip(wanted).all(|(a, b)| same(a, b))
+                    }
+                    Some(wanted) => matches!(found.as_slice(), [only] if same(only, wanted)),
+                    None => enough,
+                }
+            }
+            Self::Range { low, high, target } => {
+                let part = part(output, target.as_deref());
+                let number = match part {
+                    Value::String(text) => text.trim().parse().ok(),
+                    other => other.as_f64(),
+                };
+                number.is_some_and(|number| *low <= number && number <= *high)
+            }
+            Self::Latency(below) => seen.took < below.nanos(),
+            Self::Fails | Self::All(_) => false,
+        }
+    }
+
+    /// The variables filled in, where the Chaos Toolkit does so.
+    pub fn describe_seen(seen: &Observation) -> String {
+        if let Some(error) = &seen.error {
+            return error.clone();
+        }
+        let mut text = match &seen.output {
+            Value::Object(map) => {
+                let status = map.get("status").map(|status| format!("status {status}"));
+                let body = map.get("body").or_else(|| map.get("stdout")).map(|body| match body {
+                    Value::String(text) => text.trim().to_owned(),
+                    other => other.to_string(),
+                });
+                let parts = [status, body.filter(|body| !body.is_empty())];
+                parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+            }
+            other => other.to_string(),
+        };
+        if text.chars().count() > 160 {
+            text = text.chars().take(159).chain(['…']).collect();
+        }
+        format!("{text} after {:.1} ms", seen.took as f64 / 1e6)
+    }
+}
+
+/// Equality that does not tell 1 from 1.0.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one.as_f64(), other.as_f64()) {
+        (Some(a), Some(b)) => a.to_bits() == b.to_bits() || one == other,
+        _ => one == other,
+    }
+}
+
+fn part<'a>(output: &'a Value, target: Option<&str>) -> &'a Value {
+    target.and_then(|key| output.get(key)).unwrap_or(output)
+}
+
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |target: &Option<String>| {
+            target.as_ref().map_or_else(String::new, |target| format!("{target} "))
+        };
+        match self {
+            Self::Equals(value) => write!(f, "{value}"),
+            Self::OneOf(values) => {
+                write!(f, "one of {}", Value::Array(values.clone()))
+            }
+            Self::Regex { pattern, target } => write!(f, "{}matching /{pattern}/", of(target)),
+            Self::JsonPath { text, target, count, expect, .. } => {
+                write!(f, "{}{text}", of(target))?;
+                if let Some(count) = count {
+                    write!(f, " found {count} times")?;
+                }
+                expect.as_ref().map_or(Ok(()), |expect| write!(f, " = {expect}"))
+            }
+            Self::Range { low, high, target } => write!(f, "{}from {low} to {high}", of(target)),
+            Self::Fails => f.write_str("no answer"),
+            Self::Latency(below) => write!(f, "an answer in less than {below}"),
+            Self::All(parts) => {
+                for (at, part) in parts.iter().enumerate() {
+                    write!(f, "{}{part}", if at == 0 { "" } else { " and " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

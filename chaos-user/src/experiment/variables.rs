@@ -1,0 +1,101 @@
+//! `${name}` in an experiment, replaced as the Chaos Toolkit does.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+/// The values that `${name}` stands for: the configuration first, then all secrets.
+#[derive(Debug, Clone, Default)]
+pub struct Variables(IndexMap<String, Value>);
+
+impl Variables {
+    /// From resolved configuration and secrets; the first of a name wins.
+    pub fn new(values: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let mut map = IndexMap::new();
+        for (name, value) in values {
+            map.entry(name).or_insert(value);
+        }
+        Self(map)
+    }
+
+    /// Replaces every `${name}` and `$name` that is known, in every text inside `value`; `$$` is a
+    /// dollar sign. A text that is one reference takes the type of what it refers to.
+    pub fn fill(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.fill_typed(text),
+            Value::Array(items) => items.iter().map(|item| self.fill(item)).collect(),
+            Value::Object(map) => {
+                map.iter().map(|(key, item)| (key.clone(), self.fill(item))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// The same for a text that has to stay one.
+    pub fn fill_text(&self, text: &str) -> String {
+        as_text(&self.fill_typed(text))
+    }
+
+    fn fill_typed(&self, text: &str) -> Value {
+        let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+        if let Some(value) = whole.and_then(|name| self.0.get(name)) {
+            return value.clone();
+        }
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            filled.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                filled.push('$');
+                rest = after;
+                continue;
+            }
+            let (name, after) = match rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
+            {
+                Some(braced) => braced,
+                None => rest.split_at(
+                    rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                        .unwrap_or(rest.len()),
+                ),
+            };
+            if let Some(value) = self.0.get(name) {
+                filled.push_str(&as_text(value));
+                rest = after;
+            } else {
+                filled.push('$');
+            }
+        }
+        filled.push_str(rest);
+        Value::String(filled)
+    }
+}
+
+/// A value as it reads inside a longer text.
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "True".into(),
+        Value::Bool(false) => "False".into(),
+        Value::Null => "None".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fills_like_the_toolkit() {
+        let known = Variables::new([
+            ("port".to_owned(), json!(8080)),
+            ("host".to_owned(), json!("server")),
+        ]);
+        assert_eq!(known.fill(&json!("${port}")), json!(8080));
+        assert_eq!(known.fill_text("http://${host}:$port/"), "http://server:8080/");
+        assert_eq!(known.fill_text("$$5 ${unknown} $"), "$5 ${unknown} $");
+        assert_eq!(known.fill(&json!({"a": ["$host"]})), json!({"a": ["server"]}));
+    }
+}

@@ -1,0 +1,77 @@
+//! Probes and actions of the user's own: http, tcp, and programs that run and end.
+
+mod http;
+mod process;
+mod tcp;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::experiment::{Observation, Provider, Span, Variables};
+use crate::kernel::netns::NetNsRuntime;
+use crate::target::{Spawner, Surroundings};
+
+/// How much longer than its time-out a probe may take before it counts as stuck.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Where a probe runs.
+pub struct Place<'a> {
+    /// Its network.
+    pub runtime: &'a NetNsRuntime,
+    /// The addresses of a name, if the place knows it by itself.
+    pub resolve: &'a dyn Fn(&str) -> Vec<IpAddr>,
+    /// What a program sees around it; `None` is this host.
+    pub surroundings: Option<&'a Surroundings>,
+    /// Who starts programs there.
+    pub spawner: &'a Spawner,
+    /// What `${name}` stands for.
+    pub variables: &'a Variables,
+    /// What relative program paths are relative to.
+    pub base: &'a Path,
+}
+
+impl std::fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// Runs it, bounded in time, and says what came back.
+pub fn perform(provider: &Provider, place: &Place<'_>) -> Observation {
+    let began = Instant::now();
+    let outcome = match provider {
+        Provider::Http(call) => http::request(call, place)
+            .and_then(|request| inside(place.runtime, call.timeout, request)),
+        Provider::Tcp(call) => inside(place.runtime, call.timeout, tcp::connect(call, place)),
+        Provider::Process(call) => process::run(call, place),
+        Provider::Fault(_) => Err("a fault is injected, not performed".into()),
+    };
+    let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    match outcome {
+        Ok(output) => Observation { output, error: None, took },
+        Err(error) => Observation { output: Value::Null, error: Some(error), took },
+    }
+}
+
+/// Waits for a task inside the place's network.
+fn inside(
+    runtime: &NetNsRuntime,
+    timeout: Span,
+    task: impl Future<Output = Result<Value, String>> + Send + 'static,
+) -> Result<Value, String> {
+    let (done, outcome) = mpsc::sync_channel(1);
+    let within = timeout.duration();
+    let task = runtime.spawn(async move {
+        let outcome = tokio::time::timeout(within, task).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(format!("no answer within {timeout}")));
+        let _ = done.send(outcome);
+    });
+    outcome.recv_timeout(within.saturating_add(SLACK)).unwrap_or_else(|_| {
+        task.abort();
+        Err(format!("no answer within {timeout}"))
+    })
+}

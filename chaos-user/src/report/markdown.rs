@@ -1,0 +1,49 @@
+//! The report for a pull request or an issue.
+
+use std::fmt::{self, Write as _};
+
+use super::terminal::seconds;
+use crate::verdict::Findings;
+
+/// What a run showed, as Markdown.
+pub fn markdown(findings: &Findings) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut text, findings);
+    text
+}
+
+fn write(out: &mut String, findings: &Findings) -> fmt::Result {
+    let Findings { name, title, verdict, because, .. } = findings;
+    writeln!(out, "## {verdict}: {} (`{name}`)\n\n{}\n", cell(title), cell(because))?;
+    writeln!(out, "| question | answer | why |\n|---|---|---|")?;
+    for judgement in &findings.judgements {
+        let reasons: Vec<String> = judgement.reasons.iter().map(|reason| cell(reason)).collect();
+        let (question, answer) = (judgement.question.words(), judgement.status.word());
+        writeln!(out, "| {question} | {answer} | {} |", reasons.join("<br>"))?;
+    }
+    if !findings.faults.is_empty() {
+        writeln!(out, "\n| rule | seen | matched | acted | bytes |\n|---|--:|--:|--:|--:|")?;
+    }
+    for rule in findings.faults.iter().flat_map(|fault| &fault.evidence) {
+        let name = cell(&rule.rule);
+        let (seen, matched, acted, bytes) = (rule.seen, rule.matched, rule.acted, rule.bytes);
+        writeln!(out, "| {name} | {seen} | {matched} | {acted} | {bytes} |")?;
+    }
+    writeln!(out)?;
+    let metrics = findings.metrics;
+    for (what, time) in [("detect", metrics.time_to_detect), ("recover", metrics.time_to_recover)] {
+        if let Some(time) = time {
+            let bound = seconds(metrics.bound);
+            writeln!(out, "- time to {what}: {} (looked every {bound})", seconds(time))?;
+        }
+    }
+    let Findings { took, seed, host, tool, began, .. } = findings;
+    let took = seconds(*took);
+    writeln!(out, "- began {began}, took {took}, seed {seed}, on {host}, chaos {tool}")
+}
+
+/// Text that cannot break out of a table cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
+}

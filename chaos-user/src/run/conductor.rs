@@ -1,0 +1,416 @@
+//! The order of things: steady state, method, faults, recovery, rollbacks, invariants.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::continuous::{Stage, Watched, watch};
+use super::event::{Ended, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RunInfo, What};
+use super::log::EventLog;
+use super::recovery;
+use super::signals::Interrupt;
+use super::world::{ActiveFault, Trouble, World};
+use crate::exit::Exit;
+use crate::experiment::{
+    Activity, Experiment, FaultSpec, Phase, Provider, RollbackStrategy, Span, Tolerance,
+};
+
+/// How often something that is waited for is looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// The most of one text of a probe's output that is kept when it runs again and again.
+const KEEP: usize = 4096;
+
+/// What a run needs to know besides the experiment.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The experiment's name.
+    pub name: String,
+    /// Seeds every random decision.
+    pub seed: u64,
+    /// This host's name.
+    pub host: String,
+    /// The operating system and its version.
+    pub platform: String,
+    /// Whether the user asked to stop.
+    pub interrupt: Interrupt,
+}
+
+/// Runs an experiment in the world that `make` makes, and records it in `log`. Whatever happens,
+/// faults are healed, the world is gone and the log is complete when this returns.
+pub fn conduct<W: World>(
+    experiment: &Experiment,
+    make: impl FnOnce() -> Result<W, Trouble>,
+    log: &EventLog<'_>,
+    options: &Options,
+) {
+    log.record(What::Began(Box::new(info(experiment, options))));
+    let mut ended = Ended::default();
+    match make() {
+        Ok(world) => {
+            log.record(What::Ready(world.nodes()));
+            let stage = Stage::default();
+            let mut run =
+                Run { experiment, world: &world, log, options, stage: &stage, active: Vec::new() };
+            ended.rolled_back = run.all(&mut ended.left);
+        }
+        // What was being made was called off, which is no trouble.
+        Err(_) if options.interrupt.asked() => log.record(What::Interrupted),
+        Err(trouble) => log.record(What::trouble(trouble.text, trouble.exit)),
+    }
+    log.record(What::Ended(ended));
+}
+
+fn info(experiment: &Experiment, options: &Options) -> RunInfo {
+    let steady = experiment.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes);
+    let spec = |activity: &Activity, steady| {
+        activity.tolerance.as_ref().map(|tolerance| ProbeSpec {
+            name: activity.name.clone(),
+            steady,
+            expected: tolerance.to_string(),
+            during: activity.during,
+            within: activity.within,
+            detects: activity.detects,
+        })
+    };
+    let others = experiment.method.iter().chain(&experiment.rollbacks);
+    let others = others.chain(&experiment.invariants);
+    let faults = |one: &&Activity| matches!(one.provider, Provider::Fault(_));
+    RunInfo {
+        format: FORMAT,
+        tool: env!("CARGO_PKG_VERSION").into(),
+        name: options.name.clone(),
+        title: experiment.title.clone(),
+        seed: options.seed,
+        host: options.host.clone(),
+        platform: options.platform.clone(),
+        probes: steady
+            .filter_map(|one| spec(one, true))
+            .chain(others.filter_map(|one| spec(one, false)))
+            .collect(),
+        faults: experiment.method.iter().filter(faults).count(),
+        recovery_within: experiment.recovery.within,
+        recovery_stable: experiment.recovery.stable,
+        frequency: experiment.runtime.frequency,
+        experiment: experiment.source.clone(),
+    }
+}
+
+/// The method was left early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Left;
+
+struct Run<'a> {
+    experiment: &'a Experiment,
+    world: &'a dyn World,
+    log: &'a EventLog<'a>,
+    options: &'a Options,
+    stage: &'a Stage,
+    active: Vec<InForce<'a>>,
+}
+
+struct InForce<'a> {
+    name: String,
+    until: u64,
+    fault: Box<dyn ActiveFault + 'a>,
+}
+
+impl<'a> Run<'a> {
+    /// Everything; says whether the rollbacks were run.
+    fn all(&mut self, left: &mut Vec<String>) -> bool {
+        let runtime = self.experiment.runtime;
+        let open = !runtime.hypothesis.before() || self.gate();
+        let mut failed = !open;
+        let mut deviated = false;
+        if open {
+            failed = self.method(left).is_err();
+            if !failed && runtime.hypothesis.after() {
+                deviated = !self.steady(Role::After, Phase::After);
+            }
+        }
+        let interrupted = self.options.interrupt.asked();
+        if interrupted {
+            self.log.record(What::Interrupted);
+        }
+        let rolls_back = match runtime.rollbacks {
+            RollbackStrategy::Always => true,
+            RollbackStrategy::Default => !failed && !interrupted,
+            RollbackStrategy::Never => false,
+            RollbackStrategy::Deviated => deviated,
+        };
+        if rolls_back {
+            for activity in &self.experiment.rollbacks {
+                self.log.clock().sleep(activity.pauses.before.into());
+                self.perform(activity, Role::Rollback);
+                self.log.clock().sleep(activity.pauses.after.into());
+            }
+        }
+        if open && !interrupted {
+            for activity in &self.experiment.invariants {
+                self.patiently(activity, Role::Invariant);
+            }
+        }
+        rolls_back
+    }
+
+    /// Whether the steady state holds before anything is done.
+    fn gate(&self) -> bool {
+        self.steady(Role::Before, Phase::Before)
+    }
+
+    /// The probes of the steady state, one after another, up to the first that does not hold.
+    fn steady(&self, role: Role, phase: Phase) -> bool {
+        let probes = self.experiment.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes);
+        for probe in probes.filter(|probe| probe.during.has(phase)) {
+            if self.options.interrupt.asked() {
+                return false;
+            }
+            if !self.patiently(probe, role) {
+                if role == Role::Before {
+                    self.log.record(What::GateClosed { probe: probe.name.clone() });
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Repeats a probe until it holds, for as long as it may take.
+    fn patiently(&self, probe: &Activity, role: Role) -> bool {
+        let began = self.log.clock().now();
+        let until = began.saturating_add(probe.within.unwrap_or_default().nanos());
+        loop {
+            let met = self.perform(probe, role).unwrap_or(true);
+            if met || self.log.clock().now() >= until || self.options.interrupt.asked() {
+                return met;
+            }
+            self.log.clock().sleep(self.experiment.runtime.frequency.into());
+        }
+    }
+
+    fn method(&mut self, left: &mut Vec<String>) -> Result<(), Left> {
+        let experiment = self.experiment;
+        let strategy = experiment.runtime.hypothesis;
+        let recovers = experiment.has_fault() && strategy.after();
+        let watched: Vec<Watched<'_>> = experiment
+            .hypothesis
+            .iter()
+            .flat_map(|hypothesis| &hypothesis.probes)
+            .map(Watched::new)
+            .collect();
+        let stop = AtomicBool::new(false);
+        let (world, log, stage) = (self.world, self.log, self.stage);
+        let frequency = experiment.runtime.frequency;
+        thread::scope(|scope| {
+            let looks = strategy.during() || recovers;
+            for one in watched.iter().filter(|_| looks) {
+                let (stop, from) = (&stop, !strategy.during());
+                scope.spawn(move || {
+                    watch(one, stage, stop, from, frequency, log, &|probe| {
+                        perform(world, log, experiment, probe, Role::During)
+                    });
+                });
+            }
+            let mut outcome = self.activities(scope, left);
+            // Whatever is still in force has its full time, unless the method was left early.
+            if outcome.is_ok() {
+                outcome = self.wait(None, left);
+            }
+            self.heal_all(left);
+            if outcome.is_ok() && recovers {
+                let interrupt = &self.options.interrupt;
+                recovery::wait(&watched, experiment.recovery, log.clock(), &|| interrupt.asked());
+            }
+            stop.store(true, Ordering::Relaxed);
+            outcome
+        })
+    }
+
+    fn activities<'scope>(
+        &mut self,
+        scope: &'scope thread::Scope<'scope, '_>,
+        left: &mut Vec<String>,
+    ) -> Result<(), Left>
+    where
+        'a: 'scope,
+    {
+        let (world, log, experiment) = (self.world, self.log, self.experiment);
+        for activity in &experiment.method {
+            self.pause(activity.pauses.before, left)?;
+            if let Provider::Fault(fault) = &activity.provider {
+                self.fault(activity, fault, left)?;
+            } else if activity.background {
+                scope.spawn(move || perform(world, log, experiment, activity, Role::Method));
+            } else {
+                self.perform(activity, Role::Method);
+            }
+            self.pause(activity.pauses.after, left)?;
+        }
+        Ok(())
+    }
+
+    fn fault(
+        &mut self,
+        activity: &Activity,
+        fault: &FaultSpec,
+        left: &mut Vec<String>,
+    ) -> Result<(), Left> {
+        let name = &activity.name;
+        let rules = match self.world.explain(name, fault) {
+            Ok(rules) => rules,
+            Err(trouble) => return self.trouble(trouble),
+        };
+        let written = written(self.experiment, name);
+        let info =
+            FaultInfo { fault: name.clone(), lasts: fault.duration, rules, activity: written };
+        // Probes go on as before meanwhile; what overlaps with the change is not judged.
+        self.log.record(What::Arming(info));
+        match self.world.inject(name, fault) {
+            Ok(active) => {
+                self.log.record(What::Active { fault: name.clone() });
+                let until = self.log.clock().now().saturating_add(fault.duration.nanos());
+                self.active.push(InForce { name: name.clone(), until, fault: active });
+                self.stage.enter(Phase::Fault);
+            }
+            Err(trouble) => return self.trouble(trouble),
+        }
+        if activity.background { Ok(()) } else { self.wait(Some(name), left) }
+    }
+
+    fn trouble(&self, trouble: Trouble) -> Result<(), Left> {
+        self.log.record(What::trouble(trouble.text, trouble.exit));
+        Err(Left)
+    }
+
+    /// Waits until a fault has ended (or all have), healing those whose time is up.
+    fn wait(&mut self, name: Option<&str>, left: &mut Vec<String>) -> Result<(), Left> {
+        while self.active.iter().any(|one| name.is_none_or(|name| one.name == name)) {
+            self.tick(TICK, left)?;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, pause: Span, left: &mut Vec<String>) -> Result<(), Left> {
+        let until = self.log.clock().now().saturating_add(pause.nanos());
+        loop {
+            let remains = until.saturating_sub(self.log.clock().now());
+            if remains == 0 {
+                return Ok(());
+            }
+            self.tick(TICK.min(Duration::from_nanos(remains)), left)?;
+        }
+    }
+
+    fn tick(&mut self, most: Duration, left: &mut Vec<String>) -> Result<(), Left> {
+        if self.options.interrupt.asked() {
+            return Err(Left);
+        }
+        let now = self.log.clock().now();
+        let due = |one: &InForce<'_>| one.until <= now;
+        while let Some(at) = self.active.iter().position(due) {
+            let one = self.active.remove(at);
+            self.heal(one, left);
+        }
+        if !self.active.is_empty() || most > Duration::ZERO {
+            let next = self.active.iter().map(|one| one.until.saturating_sub(now)).min();
+            let next = next.map_or(most, Duration::from_nanos);
+            self.log.clock().sleep(most.min(next));
+        }
+        Ok(())
+    }
+
+    fn heal_all(&mut self, left: &mut Vec<String>) {
+        while let Some(one) = self.active.pop() {
+            self.heal(one, left);
+        }
+    }
+
+    fn heal(&mut self, one: InForce<'_>, left: &mut Vec<String>) {
+        let InForce { name, fault, .. } = one;
+        self.stage.edge();
+        self.log.record(What::Healing { fault: name.clone() });
+        let healed = match fault.heal() {
+            Ok((evidence, remarks)) => Healed { fault: name, evidence, error: None, remarks },
+            Err(trouble) => {
+                if trouble.exit == Exit::NotHealed {
+                    left.push(trouble.text.clone());
+                } else {
+                    self.log.record(What::trouble(trouble.text.clone(), trouble.exit));
+                }
+                let error = Some(trouble.text);
+                Healed { fault: name, evidence: Vec::new(), error, remarks: Vec::new() }
+            }
+        };
+        self.log.record(What::Healed(healed));
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let phase = if self.active.is_empty() { Phase::After } else { Phase::Fault };
+        self.stage.enter(phase);
+    }
+
+    fn perform(&self, activity: &Activity, role: Role) -> Option<bool> {
+        perform(self.world, self.log, self.experiment, activity, role)
+    }
+}
+
+/// Runs a probe or an action, and records it.
+fn perform(
+    world: &dyn World,
+    log: &EventLog<'_>,
+    experiment: &Experiment,
+    activity: &Activity,
+    role: Role,
+) -> Option<bool> {
+    let (began, began_wall) = (log.clock().now(), log.clock().wall());
+    let seen = world.perform(activity);
+    let met = activity.tolerance.as_ref().map(|tolerance| tolerance.accepts(&seen));
+    let words = Tolerance::describe_seen(&seen);
+    let output = if role == Role::During { shortened(seen.output) } else { seen.output };
+    let activity_written = match role {
+        // The same again and again; the journal takes it from the experiment.
+        Role::During => Value::Null,
+        _ => written(experiment, &activity.name),
+    };
+    log.record(What::Done(Box::new(ProbeResult {
+        name: activity.name.clone(),
+        kind: activity.kind,
+        role,
+        began,
+        began_wall,
+        took: seen.took,
+        output,
+        error: seen.error,
+        met,
+        seen: words,
+        activity: activity_written,
+    })));
+    met
+}
+
+fn shortened(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > KEEP => {
+            text.chars().take(KEEP).chain(['…']).collect::<String>().into()
+        }
+        Value::Object(map) => map.into_iter().map(|(key, item)| (key, shortened(item))).collect(),
+        Value::Array(items) => items.into_iter().map(shortened).collect(),
+        other => other,
+    }
+}
+
+/// An activity as it stands in the file.
+fn written(experiment: &Experiment, name: &str) -> Value {
+    let source = &experiment.source;
+    let lists = [
+        source.pointer("/steady-state-hypothesis/probes"),
+        source.get("method"),
+        source.get("rollbacks"),
+        source.get("invariants"),
+    ];
+    let all = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
+    let named = |one: &&Value| one.get("name").and_then(Value::as_str) == Some(name);
+    all.into_iter().find(named).cloned().unwrap_or(Value::Null)
+}

@@ -1,0 +1,151 @@
+//! The real world: a lab, if the experiment has one, else this host.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::event::RuleText;
+use super::network::{self, NodeRules};
+use super::process;
+use super::world::{ActiveFault, Trouble, World};
+use crate::exit::Exit;
+use crate::experiment::{Activity, FaultSpec, FaultWork, Observation, Span, Variables};
+use crate::kernel::netns::{NetNs, NetNsRuntime};
+use crate::lab::Lab;
+use crate::probe;
+use crate::target::Spawner;
+
+/// The surroundings of a run: a lab, or this host.
+#[derive(Debug)]
+pub struct LabWorld {
+    lab: Option<Lab>,
+    runtimes: BTreeMap<Option<String>, NetNsRuntime>,
+    spawner: Spawner,
+    variables: Variables,
+    base: PathBuf,
+    run: String,
+    seed: u64,
+}
+
+impl LabWorld {
+    /// Probes run from the lab's nodes or from this host; programs are relative to `base`.
+    pub fn new(
+        lab: Option<Lab>,
+        variables: Variables,
+        base: PathBuf,
+        run: String,
+        seed: u64,
+    ) -> Result<Self, Trouble> {
+        let unable = |error: &dyn std::error::Error| Trouble::new(error, Exit::HostUnable);
+        let here = NetNs::of_this_process().map_err(|error| unable(&error))?;
+        let here = here.spawn_runtime().map_err(|error| unable(&error))?;
+        let mut runtimes = BTreeMap::from([(None, here)]);
+        for node in lab.iter().flat_map(Lab::nodes) {
+            let runtime = node.netns().spawn_runtime().map_err(|error| unable(&error))?;
+            runtimes.insert(Some(node.name().to_owned()), runtime);
+        }
+        let spawner = Spawner::on_host().map_err(|error| unable(&error))?;
+        Ok(Self { lab, runtimes, spawner, variables, base, run, seed })
+    }
+
+    fn addresses(&self, node: &str) -> Vec<IpAddr> {
+        let node = self.lab.as_ref().and_then(|lab| lab.node(node).ok());
+        node.map_or_else(Vec::new, |node| node.addresses().collect())
+    }
+
+    fn rules(&self, name: &str, spec: &crate::experiment::NetworkSpec) -> NodeRules {
+        network::rules(name, spec, &|node| self.addresses(node))
+    }
+
+    fn netns(&self, node: Option<&str>) -> Result<NetNs, Trouble> {
+        match (node, &self.lab) {
+            (Some(node), Some(lab)) => match lab.node(node) {
+                Ok(node) => Ok(node.netns().clone()),
+                Err(error) => Err(Trouble::new(&error, Exit::Usage)),
+            },
+            _ => NetNs::of_this_process().map_err(|error| Trouble::new(&error, Exit::HostUnable)),
+        }
+    }
+
+    fn no_lab() -> Trouble {
+        Trouble { text: "the fault is about a lab, but there is none".into(), exit: Exit::Usage }
+    }
+}
+
+impl World for LabWorld {
+    fn perform(&self, activity: &Activity) -> Observation {
+        let from = activity.from.as_deref();
+        let resolve = |host: &str| -> Vec<IpAddr> {
+            let named = |lab: &Lab| match from {
+                Some(node) => lab.resolve(node, host).ok(),
+                None => None,
+            };
+            self.lab.as_ref().and_then(named).unwrap_or_default()
+        };
+        let surroundings = match (from, &self.lab) {
+            (Some(node), Some(lab)) => lab.node(node).ok().map(|node| node.surroundings().clone()),
+            _ => None,
+        };
+        let spawner = match (&surroundings, &self.lab) {
+            (Some(_), Some(lab)) => lab.spawner().ok().map(AsRef::as_ref),
+            _ => Some(&self.spawner),
+        };
+        let runtime = self.runtimes.get(&activity.from).filter(|_| spawner.is_some());
+        match (runtime, spawner) {
+            (Some(runtime), Some(spawner)) => probe::perform(
+                &activity.provider,
+                &probe::Place {
+                    runtime,
+                    resolve: &resolve,
+                    surroundings: surroundings.as_ref(),
+                    spawner,
+                    variables: &self.variables,
+                    base: &self.base,
+                },
+            ),
+            _ => Observation {
+                output: serde_json::Value::Null,
+                error: Some("its node is gone".into()),
+                took: 0,
+            },
+        }
+    }
+
+    fn explain(&self, name: &str, fault: &FaultSpec) -> Result<Vec<RuleText>, Trouble> {
+        match &fault.work {
+            FaultWork::Network(spec) => Ok(network::explain(&self.rules(name, spec))),
+            FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
+        }
+    }
+
+    fn inject<'a>(
+        &'a self,
+        name: &str,
+        fault: &FaultSpec,
+    ) -> Result<Box<dyn ActiveFault + 'a>, Trouble> {
+        match &fault.work {
+            FaultWork::Network(spec) => network::inject(
+                &self.run,
+                name,
+                self.rules(name, spec),
+                fault.duration.max(Span::from_ms(1)),
+                fault.seed.unwrap_or(self.seed),
+                &|node| self.netns(node),
+            ),
+            FaultWork::Process(target, act) => {
+                let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;
+                process::inject(lab, name, target, *act)
+            }
+        }
+    }
+
+    fn nodes(&self) -> Vec<(String, Vec<String>)> {
+        let nodes = self.lab.iter().flat_map(Lab::nodes);
+        nodes
+            .map(|node| {
+                let addresses = node.addresses().map(|address| address.to_string()).collect();
+                (node.name().to_owned(), addresses)
+            })
+            .collect()
+    }
+}

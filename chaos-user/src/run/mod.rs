@@ -1,0 +1,32 @@
+//! The conductor: runs an experiment, and records everything that happens in one ordered log.
+//!
+//! [`conduct`] does things through a [`World`] and writes [`Event`]s; verdict and reports are
+//! computed from those alone.
+
+mod clock;
+mod conductor;
+mod continuous;
+mod event;
+mod folder;
+mod lab;
+mod log;
+mod network;
+mod process;
+mod recovery;
+mod redact;
+mod signals;
+mod values;
+mod world;
+
+pub use clock::{Clock, SystemClock};
+pub use conductor::{Options, conduct};
+pub use event::{
+    Ended, Event, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RuleText, RunInfo, What,
+};
+pub use folder::{FolderError, RunFolder};
+pub use lab::LabWorld;
+pub use log::{EventLog, Observer, ReadError, read_log};
+pub use redact::Redactor;
+pub use signals::Interrupt;
+pub use values::{ValueError, Values};
+pub use world::{ActiveFault, Trouble, World};

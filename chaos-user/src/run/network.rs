@@ -1,0 +1,121 @@
+//! Network faults: node names become addresses, and rules come into force.
+
+use std::net::IpAddr;
+
+use super::event::RuleText;
+use super::world::{ActiveFault, Trouble};
+use crate::experiment::{Behavior, NetworkSpec, Prefix, Span};
+use crate::fault::{Active, NetworkFault, RuleEvidence, Session, protection};
+use crate::host::operator_sessions;
+use crate::kernel::bpf::Mechanism;
+use crate::kernel::netns::NetNs;
+use crate::plan::{Action, Reject, Rule, Selector};
+
+/// The kernel ends the rules this long after the conductor should have.
+const MARGIN: Span = Span::from_secs(2);
+
+/// Rules by node; `None` is this host.
+pub(super) type NodeRules = Vec<(Option<String>, Vec<Rule>)>;
+
+/// The rules of a network fault. Pure: `addresses` gives those of a node.
+pub(super) fn rules(
+    name: &str,
+    spec: &NetworkSpec,
+    addresses: &dyn Fn(&str) -> Vec<IpAddr>,
+) -> NodeRules {
+    let action = match spec.behavior {
+        Behavior::Drop(loss) => Action::Drop(loss),
+        Behavior::Reject => Action::Reject(Reject::default()),
+    };
+    let rule = |rule_name: String, remote: Vec<Prefix>| Rule {
+        name: rule_name,
+        selector: Selector {
+            direction: spec.direction,
+            devices: spec.devices.clone(),
+            protocol: spec.protocol,
+            local: spec.local.clone(),
+            local_ports: spec.local_ports.clone(),
+            remote,
+            remote_ports: spec.remote_ports.clone(),
+            cgroup: None,
+            flows: spec.flows,
+            connections: spec.connections,
+        },
+        action: action.clone(),
+    };
+    let places: Vec<Option<String>> = match spec.nodes.as_slice() {
+        [] => vec![None],
+        nodes => nodes.iter().cloned().map(Some).collect(),
+    };
+    let on = |place: &Option<String>| {
+        place.as_deref().map_or(name.to_owned(), |n| format!("{name}: {n}"))
+    };
+    places
+        .into_iter()
+        .map(|place| {
+            let mut rules: Vec<Rule> = spec
+                .remote_nodes
+                .iter()
+                .map(|node| {
+                    let remote = addresses(node).into_iter().map(Prefix::host).collect();
+                    rule(format!("{}–{node}", on(&place)), remote)
+                })
+                .collect();
+            if !spec.remote.is_empty() || rules.is_empty() {
+                rules.push(rule(on(&place), spec.remote.clone()));
+            }
+            (place, rules)
+        })
+        .collect()
+}
+
+/// What rules say.
+pub(super) fn explain(rules: &NodeRules) -> Vec<RuleText> {
+    let rules = rules.iter().flat_map(|(_, rules)| rules);
+    rules
+        .map(|rule| RuleText {
+            rule: rule.name.clone(),
+            text: format!("{}: {}", rule.action, rule.selector),
+        })
+        .collect()
+}
+
+/// Brings rules into force.
+pub(super) fn inject(
+    run: &str,
+    name: &str,
+    rules: NodeRules,
+    lasts: Span,
+    seed: u64,
+    netns: &dyn Fn(Option<&str>) -> Result<NetNs, Trouble>,
+) -> Result<Box<dyn ActiveFault>, Trouble> {
+    let mut faults = Vec::new();
+    for (node, mut rules) in rules {
+        let place = netns(node.as_deref())?;
+        if node.is_none() {
+            rules.extend(protection(&operator_sessions()));
+        }
+        faults.push(NetworkFault {
+            name: name.to_owned(),
+            netns: place,
+            rules,
+            lasts: Span::from_nanos(lasts.nanos().saturating_add(MARGIN.nanos())),
+            seed,
+            mechanism: Mechanism::Auto,
+            trace_rate: 0,
+        });
+    }
+    let active =
+        Session::start(run, &faults).map_err(|error| Trouble::new(&error, error.exit()))?;
+    Ok(Box::new(Injected(active)))
+}
+
+struct Injected(Active);
+
+impl ActiveFault for Injected {
+    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+        let remarks = self.0.remarks().unwrap_or_default();
+        let evidence = self.0.heal().map_err(|error| Trouble::new(&error, error.exit()))?;
+        Ok((evidence, remarks))
+    }
+}

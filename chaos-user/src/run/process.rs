@@ -1,0 +1,99 @@
+//! Faults of processes of the lab.
+
+use std::time::Duration;
+
+use super::event::RuleText;
+use super::world::{ActiveFault, Trouble};
+use crate::exit::Exit;
+use crate::experiment::{ProcessAct, Target};
+use crate::fault::RuleEvidence;
+use crate::lab::{Lab, LabError};
+use crate::target::{Process, ProcessError};
+
+/// How long a process may take to end when asked.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What it will do, in words.
+pub(super) fn explain(name: &str, target: &Target, act: ProcessAct) -> RuleText {
+    let Target { node, process } = target;
+    RuleText { rule: name.to_owned(), text: format!("{act} the process {process} of {node}") }
+}
+
+/// Does it.
+pub(super) fn inject<'a>(
+    lab: &'a Lab,
+    name: &str,
+    target: &Target,
+    act: ProcessAct,
+) -> Result<Box<dyn ActiveFault + 'a>, Trouble> {
+    let node = lab.node(&target.node).map_err(|error| failed(&error))?;
+    let process = node.process(&target.process).map_err(|error| failed(&error))?;
+    let before = process.pid();
+    let done = |result: Result<(), ProcessError>| result.map_err(|error| Trouble::tool(&error));
+    match act {
+        ProcessAct::Stop => done(process.stop(GRACE).map(|_| ()))?,
+        ProcessAct::Kill => {
+            done(process.kill())?;
+            process.wait(GRACE);
+        }
+        ProcessAct::Pause => done(process.freeze())?,
+        ProcessAct::Restart => {
+            done(process.kill())?;
+            process.wait(GRACE);
+            done(process.start_again())?;
+        }
+    }
+    let acted = before.is_some_and(|pid| match act {
+        ProcessAct::Pause => is_stopped(pid),
+        ProcessAct::Stop => process.pid().is_none(),
+        ProcessAct::Kill | ProcessAct::Restart => process.pid() != Some(pid),
+    });
+    let evidence = RuleEvidence {
+        rule: name.to_owned(),
+        seen: 1,
+        matched: u64::from(before.is_some()),
+        acted: u64::from(acted),
+        bytes: 0,
+    };
+    Ok(Box::new(Disturbed { lab, target: target.clone(), process, act, evidence }))
+}
+
+/// Whether the kernel says that a process is stopped. The change takes the kernel a moment.
+fn is_stopped(pid: u32) -> bool {
+    let state = || procfs::process::Process::new(pid.cast_signed())?.stat()?.state();
+    (0..100).any(|_| {
+        let stopped = matches!(state(), Ok(procfs::process::ProcState::Stopped));
+        if !stopped {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        stopped
+    })
+}
+
+struct Disturbed<'a> {
+    lab: &'a Lab,
+    target: Target,
+    process: &'a Process,
+    act: ProcessAct,
+    evidence: RuleEvidence,
+}
+
+impl ActiveFault for Disturbed<'_> {
+    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+        let result = match self.act {
+            ProcessAct::Pause => self.process.thaw(),
+            ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => self.process.start_again(),
+        };
+        result.map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
+        let mut remarks = Vec::new();
+        if let Err(error) = self.lab.await_ready(&self.target.node, &self.target.process) {
+            // Not the tool's doing: the system may be what cannot come back.
+            remarks.push(error.to_string());
+        }
+        Ok((vec![self.evidence.clone()], remarks))
+    }
+}
+
+fn failed(error: &LabError) -> Trouble {
+    Trouble::new(error, Exit::Usage)
+}

@@ -1,0 +1,121 @@
+//! Configuration and secrets, read from where the experiment says.
+
+use std::env;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::redact::Redactor;
+use crate::experiment::Variables;
+
+/// What `${name}` stands for, and what must never be shown.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    /// For filling in.
+    pub variables: Variables,
+    /// For hiding.
+    pub redactor: Redactor,
+}
+
+/// Why a value could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ValueError {
+    /// A variable that is not set.
+    #[error("`{name}` needs the environment variable `{key}`, which is not set and has no default")]
+    NotSet {
+        /// What needs it.
+        name: String,
+        /// The variable.
+        key: String,
+    },
+    /// A file that cannot be read.
+    #[error("`{name}` needs the file {path}: {source}")]
+    File {
+        /// What needs it.
+        name: String,
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A source that this tool does not have.
+    #[error("`{name}` comes from `{kind}`, which is not supported; use env, file or a value")]
+    Kind {
+        /// What needs it.
+        name: String,
+        /// The source.
+        kind: String,
+    },
+}
+
+impl Values {
+    /// Reads the configuration and the secrets; files are relative to `base`.
+    pub fn resolve(
+        configuration: &IndexMap<String, Value>,
+        secrets: &IndexMap<String, Value>,
+        base: &Path,
+    ) -> Result<Self, ValueError> {
+        let mut all = Vec::new();
+        for (name, value) in configuration {
+            all.push((name.clone(), resolve(name, value, base)?));
+        }
+        let mut hidden = Vec::new();
+        for (group, members) in secrets {
+            match members {
+                // {group: {name: {type: env, …}}}, the usual form.
+                Value::Object(map) if !map.contains_key("type") => {
+                    for (name, value) in map {
+                        hidden.push((name.clone(), resolve(name, value, base)?));
+                    }
+                }
+                value => hidden.push((group.clone(), resolve(group, value, base)?)),
+            }
+        }
+        let redactor = Redactor::new(hidden.iter().map(|(_, value)| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }));
+        Ok(Self { variables: Variables::new(all.into_iter().chain(hidden)), redactor })
+    }
+}
+
+fn resolve(name: &str, value: &Value, base: &Path) -> Result<Value, ValueError> {
+    let Value::Object(map) = value else { return Ok(value.clone()) };
+    let text = |key: &str| map.get(key).and_then(Value::as_str);
+    match text("type") {
+        None => Ok(value.clone()),
+        Some("env") => {
+            let key = text("key").or_else(|| text("name")).unwrap_or(name);
+            match (env::var(key), map.get("default")) {
+                (Ok(found), _) => Ok(typed(found, map)),
+                (Err(_), Some(default)) => Ok(default.clone()),
+                (Err(_), None) => {
+                    Err(ValueError::NotSet { name: name.into(), key: key.to_owned() })
+                }
+            }
+        }
+        Some("file") => {
+            let path = base.join(text("path").or_else(|| text("key")).unwrap_or(name));
+            let read = std::fs::read_to_string(&path).map_err(|source| ValueError::File {
+                name: name.into(),
+                path: path.display().to_string(),
+                source,
+            })?;
+            Ok(Value::String(read.trim_end_matches('\n').to_owned()))
+        }
+        Some(kind) => Err(ValueError::Kind { name: name.into(), kind: kind.to_owned() }),
+    }
+}
+
+/// `env_var_type` of the Chaos Toolkit: texts of the environment as other types.
+fn typed(found: String, map: &Map<String, Value>) -> Value {
+    let parsed = match map.get("env_var_type").and_then(Value::as_str) {
+        Some("int") => found.parse::<i64>().ok().map(Value::from),
+        Some("float") => found.parse::<f64>().ok().map(Value::from),
+        Some("bool") => Some(Value::from(matches!(found.as_str(), "true" | "True" | "1"))),
+        Some("json") => serde_json::from_str(&found).ok(),
+        _ => None,
+    };
+    parsed.unwrap_or(Value::String(found))
+}

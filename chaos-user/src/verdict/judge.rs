@@ -1,0 +1,478 @@
+//! The five judgements and the verdict.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::expectation::{Expectation, in_phase, looks, once};
+use super::timeline::Timeline;
+use crate::exit::Exit;
+use crate::experiment::{Kind, Phase};
+use crate::fault::RuleEvidence;
+use crate::run::{Event, ProbeSpec, Role, RunInfo, What};
+
+/// How a run is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// The fault acted, and everything held.
+    Pass,
+    /// The system did not meet its expectations.
+    Fail,
+    /// Nothing was shown: the fault did not act, or something was never looked at.
+    Inconclusive,
+    /// A guard tripped, or the user interrupted.
+    Aborted,
+    /// The tool could not do its work.
+    Error,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Inconclusive => "INCONCLUSIVE",
+            Self::Aborted => "ABORTED",
+            Self::Error => "ERROR",
+        })
+    }
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Yes.
+    Holds,
+    /// No.
+    Broken,
+    /// It could not be shown.
+    Unproven,
+    /// The experiment does not ask it.
+    NotAsked,
+}
+
+impl Status {
+    /// In a word, for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "yes",
+            Self::Broken => "NO",
+            Self::Unproven => "unproven",
+            Self::NotAsked => "-",
+        }
+    }
+}
+
+/// One of the five questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// Did the fault act?
+    FaultActed,
+    /// Did the system meet its expectations?
+    ExpectationsMet,
+    /// Did it recover by itself?
+    Recovered,
+    /// Are the invariants intact?
+    InvariantsIntact,
+    /// Is the host as it was?
+    HostClean,
+}
+
+impl Question {
+    /// In words, for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::FaultActed => "fault acted",
+            Self::ExpectationsMet => "expectations met",
+            Self::Recovered => "recovered by itself",
+            Self::InvariantsIntact => "invariants intact",
+            Self::HostClean => "host clean",
+        }
+    }
+}
+
+/// A question, its answer, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// What was asked.
+    pub question: Question,
+    /// The answer.
+    pub status: Status,
+    /// Why, one reason each.
+    pub reasons: Vec<String>,
+}
+
+/// A fault and the proof of what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// Its name.
+    pub fault: String,
+    /// What its rules say, in the order of the evidence.
+    pub rules: Vec<(String, String)>,
+    /// What its rules did.
+    pub evidence: Vec<RuleEvidence>,
+    /// How long it was active, in nanoseconds.
+    pub lasted: Option<u64>,
+    /// What is worth a warning.
+    pub remarks: Vec<String>,
+}
+
+/// Times that are measured, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// From the beginning of the fault until it was first detected.
+    pub time_to_detect: Option<u64>,
+    /// From the end of the fault until everything held again for good.
+    pub time_to_recover: Option<u64>,
+    /// How much later than they happened things may have been noticed: the pause between looks.
+    pub bound: u64,
+}
+
+/// Everything that a run showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The experiment's name.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, in one line.
+    pub because: String,
+    /// The exit code.
+    pub exit: u8,
+    /// The five judgements.
+    pub judgements: Vec<Judgement>,
+    /// The proof that faults acted.
+    pub faults: Vec<FaultReport>,
+    /// What was expected, and what was seen.
+    pub expectations: Vec<Expectation>,
+    /// What was measured.
+    pub metrics: Metrics,
+    /// The time of day when it began.
+    pub began: String,
+    /// How long it took, in nanoseconds.
+    pub took: u64,
+    /// What random decisions were seeded with.
+    pub seed: u64,
+    /// The version of the tool.
+    pub tool: String,
+    /// The host it ran on.
+    pub host: String,
+}
+
+/// Judges a run by its events. `None` when they do not begin as a run does.
+pub fn judge(events: &[Event]) -> Option<Findings> {
+    let What::Began(info) = &events.first()?.event else { return None };
+    let timeline = Timeline::of(events);
+    let expectations = expectations(info, events, &timeline);
+    let faults = faults(events, &timeline);
+    let acted = acted(info, events, &faults);
+    let met = met(&expectations);
+    let (recovered, time_to_recover) = recovered(info, events, &timeline);
+    let intact = intact(&expectations);
+    let clean = clean(events);
+    let judgements = vec![acted, met, recovered, intact, clean];
+    let (verdict, exit, because) = verdict(events, &judgements);
+    Some(Findings {
+        name: info.name.clone(),
+        title: info.title.clone(),
+        verdict,
+        because,
+        exit,
+        judgements,
+        faults,
+        expectations,
+        metrics: Metrics {
+            time_to_detect: time_to_detect(info, events, &timeline),
+            time_to_recover,
+            bound: info.frequency.nanos(),
+        },
+        began: events.first()?.wall.clone(),
+        took: events.last()?.at,
+        seed: info.seed,
+        tool: info.tool.clone(),
+        host: info.host.clone(),
+    })
+}
+
+fn role_of(spec: &ProbeSpec, events: &[Event]) -> Role {
+    let role = events.iter().find_map(|event| match &event.event {
+        What::Done(result) if result.name == spec.name => Some(result.role),
+        _ => None,
+    });
+    role.unwrap_or(Role::Invariant)
+}
+
+fn expectations(info: &RunInfo, events: &[Event], timeline: &Timeline) -> Vec<Expectation> {
+    let mut all = Vec::new();
+    for spec in &info.probes {
+        if !spec.steady {
+            all.push(once(spec, role_of(spec, events), events, timeline));
+            continue;
+        }
+        let phases: &[Phase] =
+            if info.faults == 0 { &[Phase::Before] } else { &[Phase::Before, Phase::Fault] };
+        for phase in phases.iter().filter(|phase| spec.during.has(**phase)) {
+            all.push(in_phase(spec, *phase, events, timeline));
+        }
+    }
+    all
+}
+
+fn faults(events: &[Event], timeline: &Timeline) -> Vec<FaultReport> {
+    let mut reports: Vec<FaultReport> = Vec::new();
+    for event in events {
+        match &event.event {
+            What::Arming(info) => reports.push(FaultReport {
+                fault: info.fault.clone(),
+                rules: info.rules.iter().map(|r| (r.rule.clone(), r.text.clone())).collect(),
+                evidence: Vec::new(),
+                lasted: timeline.lasted(&info.fault),
+                remarks: Vec::new(),
+            }),
+            What::Healed(healed) => {
+                let report = reports.iter_mut().rev().find(|report| report.fault == healed.fault);
+                if let Some(report) = report {
+                    report.evidence.clone_from(&healed.evidence);
+                    report.remarks.clone_from(&healed.remarks);
+                }
+            }
+            _ => {}
+        }
+    }
+    reports
+}
+
+fn acted(info: &RunInfo, events: &[Event], faults: &[FaultReport]) -> Judgement {
+    let mut reasons = Vec::new();
+    let mut status = if info.faults == 0 { Status::NotAsked } else { Status::Holds };
+    if faults.len() < info.faults {
+        status = Status::Unproven;
+        let missing = info.faults - faults.len();
+        reasons.push(format!("{missing} of {} faults were never injected", info.faults));
+    }
+    for fault in faults {
+        let acted: u64 = fault.evidence.iter().map(|rule| rule.acted).sum();
+        if acted == 0 {
+            status = Status::Unproven;
+            let seen: u64 = fault.evidence.iter().map(|rule| rule.seen).sum();
+            reasons.push(format!("`{}` hit nothing: {seen} seen, none acted on", fault.fault));
+        } else {
+            reasons.push(format!("`{}` acted {acted} times", fault.fault));
+        }
+    }
+    for event in events {
+        if let What::Done(result) = &event.event
+            && let (Kind::Action, Role::Method, Some(error)) =
+                (result.kind, result.role, &result.error)
+        {
+            status = Status::Unproven;
+            reasons.push(format!("the action `{}` failed: {error}", result.name));
+        }
+    }
+    Judgement { question: Question::FaultActed, status, reasons }
+}
+
+fn met(expectations: &[Expectation]) -> Judgement {
+    let asked: Vec<&Expectation> = expectations.iter().filter(|one| !one.invariant).collect();
+    judged(Question::ExpectationsMet, &asked)
+}
+
+fn intact(expectations: &[Expectation]) -> Judgement {
+    let asked: Vec<&Expectation> = expectations.iter().filter(|one| one.invariant).collect();
+    judged(Question::InvariantsIntact, &asked)
+}
+
+fn judged(question: Question, asked: &[&Expectation]) -> Judgement {
+    let mut status = if asked.is_empty() { Status::NotAsked } else { Status::Holds };
+    let mut reasons = Vec::new();
+    for one in asked {
+        let phase = one.phase.map_or_else(String::new, |phase| match phase {
+            Phase::Before => " before the fault".into(),
+            Phase::Fault => " under the fault".into(),
+            Phase::After => " after the fault".into(),
+        });
+        match (one.status, &one.first) {
+            (Status::Broken, Some(first)) => {
+                status = Status::Broken;
+                reasons.push(format!(
+                    "`{}`{phase}: expected {}, got {} at +{:.3} s ({} of {} looks)",
+                    one.probe,
+                    one.expected,
+                    first.seen,
+                    first.at as f64 / 1e9,
+                    one.failures,
+                    one.looks,
+                ));
+            }
+            (Status::Unproven, _) => {
+                if status == Status::Holds {
+                    status = Status::Unproven;
+                }
+                reasons.push(format!("`{}`{phase} was never looked at", one.probe));
+            }
+            _ => {}
+        }
+    }
+    if status == Status::Holds {
+        let looks: usize = asked.iter().map(|one| one.looks).sum();
+        reasons.push(format!("{} expectations, {looks} looks", asked.len()));
+    }
+    Judgement { question, status, reasons }
+}
+
+fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -> (Judgement, Option<u64>) {
+    let question = Question::Recovered;
+    let expected: Vec<&ProbeSpec> =
+        info.probes.iter().filter(|spec| spec.steady && spec.during.has(Phase::After)).collect();
+    let healed = timeline.healed().filter(|_| timeline.first_active().is_some());
+    let (Some(healed), false) = (healed, info.faults == 0 || expected.is_empty()) else {
+        let after = steady_after(info, events);
+        return (after, None);
+    };
+    let mut status = Status::Holds;
+    let (mut reasons, mut latest) = (Vec::new(), healed);
+    for spec in expected {
+        let after: Vec<_> = looks(events, timeline, &spec.name)
+            .filter(|look| look.phase == Some(Phase::After))
+            .filter(|look| matches!(look.result.role, Role::During | Role::After))
+            .collect();
+        let last_failed = after.iter().rposition(|look| look.result.met != Some(true));
+        let back = after.get(last_failed.map_or(0, |at| at + 1));
+        let within = spec.within.unwrap_or(info.recovery_within);
+        match back {
+            None if after.is_empty() => {
+                if status == Status::Holds {
+                    status = Status::Unproven;
+                }
+                reasons.push(format!("`{}` was not looked at after the fault", spec.name));
+            }
+            None => {
+                status = Status::Broken;
+                let seen = after.last().map_or("", |look| look.result.seen.as_str());
+                let expected = &spec.expected;
+                reasons.push(format!("`{}`: expected {expected}, still {seen}", spec.name));
+            }
+            Some(back) => {
+                let took = back.ended.saturating_sub(healed);
+                latest = latest.max(back.ended);
+                if took > within.nanos().saturating_add(info.frequency.nanos()) {
+                    status = Status::Broken;
+                    reasons.push(format!(
+                        "`{}` came back after {:.3} s, which is more than {within}",
+                        spec.name,
+                        took as f64 / 1e9,
+                    ));
+                }
+            }
+        }
+    }
+    let took = latest.saturating_sub(healed);
+    if status == Status::Holds {
+        reasons.push(format!("{:.3} s after the fault ended", took as f64 / 1e9));
+    }
+    let measured = (status == Status::Holds).then_some(took);
+    (Judgement { question, status, reasons }, measured)
+}
+
+/// Without a fault of this tool's own: whether the steady state held after the method.
+fn steady_after(info: &RunInfo, events: &[Event]) -> Judgement {
+    let question = Question::Recovered;
+    let after = events.iter().filter_map(|event| match &event.event {
+        What::Done(result) if result.role == Role::After => Some(result),
+        _ => None,
+    });
+    let (mut status, mut reasons) = (Status::NotAsked, Vec::new());
+    for result in after {
+        if result.met == Some(true) {
+            if status == Status::NotAsked {
+                status = Status::Holds;
+            }
+            continue;
+        }
+        status = Status::Broken;
+        let spec = info.probes.iter().find(|spec| spec.name == result.name);
+        let expected = spec.map_or("", |spec| spec.expected.as_str());
+        reasons.push(format!("`{}`: expected {expected}, got {}", result.name, result.seen));
+    }
+    Judgement { question, status, reasons }
+}
+
+fn clean(events: &[Event]) -> Judgement {
+    let mut left: Vec<String> = Vec::new();
+    let mut status = Status::Unproven;
+    for event in events {
+        if let What::Ended(ended) = &event.event {
+            status = if ended.left.is_empty() { Status::Holds } else { Status::Broken };
+            left.clone_from(&ended.left);
+        }
+    }
+    if status == Status::Unproven {
+        left.push("the log ends before the run did; run `chaos heal`".into());
+    }
+    Judgement { question: Question::HostClean, status, reasons: left }
+}
+
+fn time_to_detect(info: &RunInfo, events: &[Event], timeline: &Timeline) -> Option<u64> {
+    let active = timeline.first_active()?;
+    let detectors = info.probes.iter().filter(|spec| spec.detects);
+    let first = detectors.filter_map(|spec| {
+        looks(events, timeline, &spec.name)
+            .find(|look| look.phase == Some(Phase::Fault) && look.result.met == Some(true))
+            .map(|look| look.ended)
+    });
+    Some(first.min()?.saturating_sub(active))
+}
+
+fn verdict(events: &[Event], judgements: &[Judgement]) -> (Verdict, u8, String) {
+    let of = |question| judgements.iter().find(|one| one.question == question);
+    let why = |question| {
+        let reasons = of(question).map(|one| one.reasons.as_slice()).unwrap_or_default();
+        reasons.first().cloned().unwrap_or_default()
+    };
+    let is = |question, status| of(question).is_some_and(|one| one.status == status);
+    let code = |verdict, exit: Exit, because| (verdict, exit as u8, because);
+    let trouble = events.iter().find_map(|event| match &event.event {
+        What::Trouble { text, exit } => Some((text.clone(), *exit)),
+        _ => None,
+    });
+    let has = |wanted: fn(&What) -> bool| events.iter().any(|event| wanted(&event.event));
+    if is(Question::HostClean, Status::Broken) {
+        return code(Verdict::Error, Exit::NotHealed, why(Question::HostClean));
+    }
+    if let Some((text, exit)) = trouble {
+        return (Verdict::Error, exit, text);
+    }
+    if has(|what| matches!(what, What::Interrupted)) {
+        return code(Verdict::Aborted, Exit::Aborted, "interrupted by the user".into());
+    }
+    if is(Question::HostClean, Status::Unproven) {
+        return code(Verdict::Error, Exit::ToolFailed, why(Question::HostClean));
+    }
+    let gate = events.iter().find_map(|event| match &event.event {
+        What::GateClosed { probe } => Some(probe),
+        _ => None,
+    });
+    if let Some(probe) = gate {
+        let because = format!(
+            "the steady state did not hold before the method (`{probe}`), so nothing was injected"
+        );
+        return code(Verdict::Fail, Exit::Fail, because);
+    }
+    if is(Question::FaultActed, Status::Unproven) {
+        let reasons = of(Question::FaultActed).map(|one| one.reasons.join("; "));
+        return code(Verdict::Inconclusive, Exit::Inconclusive, reasons.unwrap_or_default());
+    }
+    let judged = [Question::ExpectationsMet, Question::Recovered, Question::InvariantsIntact];
+    if let Some(broken) = judged.into_iter().find(|one| is(*one, Status::Broken)) {
+        return code(Verdict::Fail, Exit::Fail, why(broken));
+    }
+    if let Some(open) = judged.into_iter().find(|one| is(*one, Status::Unproven)) {
+        return code(Verdict::Inconclusive, Exit::Inconclusive, why(open));
+    }
+    code(Verdict::Pass, Exit::Pass, "the fault acted, and everything held".into())
+}

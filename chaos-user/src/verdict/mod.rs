@@ -1,0 +1,13 @@
+//! The verdict: computed from the event log alone, without IO and without a clock.
+//!
+//! Five judgements are made one by one: did the fault act, were the expectations met, did the
+//! system recover by itself, are the invariants intact, is the host clean. The verdict follows
+//! from them and is never better than what was proven.
+
+mod expectation;
+mod judge;
+mod timeline;
+
+pub use expectation::{Expectation, Failure};
+pub use judge::{FaultReport, Findings, Judgement, Metrics, Question, Status, Verdict, judge};
+pub use timeline::Timeline;
