@@ -54,22 +54,22 @@ pub fn hook_counters(hook: Hook) -> Option<&'static mut HookCounters> {
     HOOK_COUNTERS.get_ptr_mut(hook as u32).map(|pointer| unsafe { &mut *pointer })
 }
 
-/// Parses and classifies; false when no rule applies.
+/// Parses and classifies; `None` when no rule applies. What the cache knows is used where it lies.
 #[inline(always)]
-pub fn packet(
+pub fn packet<'a>(
     skb: *mut __sk_buff,
     link: Link,
     hook: Hook,
     serving: &Serving,
     packet: &mut Packet,
-    found: &mut FlowEntry,
-) -> bool {
-    let Some(counters) = hook_counters(hook) else { return false };
+    found: &'a mut FlowEntry,
+) -> Option<&'a FlowEntry> {
+    let counters = hook_counters(hook)?;
     if parse(skb, link, hook, packet).is_none()
         || (packet.tagged != 0 && serving.flags & flag::SKIP_TAGGED != 0)
     {
         counters.exempt += 1;
-        return false;
+        return None;
     }
     counters.seen += 1;
     let cgroup = if serving.flags & flag::CGROUP != 0 {
@@ -84,15 +84,12 @@ pub fn packet(
         serving.flags & flag::CONNECTIONS != 0 && packet.ends.protocol == TCP && packet.is_syn();
     let entry = if handshake { None } else { cached(packet, cgroup, serving.generation) };
     if let Some(entry) = entry {
-        if entry.count != 0 {
-            *found = *entry;
-        }
-        return entry.count != 0;
+        return (entry.count != 0).then_some(entry);
     }
     search::<false>(skb, packet, serving, found);
     counters.misses += 1;
     remember(packet, cgroup, found);
-    found.count != 0
+    (found.count != 0).then_some(&*found)
 }
 
 #[inline(always)]
