@@ -75,9 +75,9 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
         return TC_NEXT;
     };
     let Scratch { packet, found } = scratch;
-    if !classify::packet(skb, link, hook, &serving, packet, found) {
+    let Some(found) = classify::packet(skb, link, hook, &serving, packet, found) else {
         return TC_NEXT;
-    }
+    };
     let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
@@ -107,9 +107,9 @@ pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
         return CGROUP_PASS;
     };
     let Scratch { packet, found } = scratch;
-    if !classify::packet(skb, Link::None, hook, &serving, packet, found) {
+    let Some(found) = classify::packet(skb, Link::None, hook, &serving, packet, found) else {
         return CGROUP_PASS;
-    }
+    };
     let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {

@@ -54,22 +54,22 @@ pub fn hook_counters(hook: Hook) -> Option<&'static mut HookCounters> {
     HOOK_COUNTERS.get_ptr_mut(hook as u32).map(|pointer| unsafe { &mut *pointer })
 }
 
-/// Parses and classifies; false when no rule applies.
+/// Parses and classifies; `None` when no rule applies. What the cache knows is used where it lies.
 #[inline(always)]
-pub fn packet(
+pub fn packet<'a>(
     skb: *mut __sk_buff,
     link: Link,
     hook: Hook,
     serving: &Serving,
     packet: &mut Packet,
-    found: &mut FlowEntry,
-) -> bool {
-    let Some(counters) = hook_counters(hook) else { return false };
+    found: &'a mut FlowEntry,
+) -> Option<&'a FlowEntry> {
+    let counters = hook_counters(hook)?;
     if parse(skb, link, hook, packet).is_none()
         || (packet.tagged != 0 && serving.flags & flag::SKIP_TAGGED != 0)
     {
         counters.exempt += 1;
-        return false;
+        return None;
     }
     counters.seen += 1;
     let cgroup = if serving.flags & flag::CGROUP != 0 {
@@ -82,13 +82,14 @@ pub fn packet(
     // the cache.
     let handshake =
         serving.flags & flag::CONNECTIONS != 0 && packet.ends.protocol == TCP && packet.is_syn();
-    if !handshake && cached(packet, cgroup, serving.generation, found) {
-        return found.count != 0;
+    let entry = if handshake { None } else { cached(packet, cgroup, serving.generation) };
+    if let Some(entry) = entry {
+        return (entry.count != 0).then_some(entry);
     }
     search::<false>(skb, packet, serving, found);
     counters.misses += 1;
     remember(packet, cgroup, found);
-    found.count != 0
+    (found.count != 0).then_some(&*found)
 }
 
 #[inline(always)]
@@ -115,34 +116,27 @@ fn key6(packet: &Packet, cgroup: u32) -> FlowKey6 {
     FlowKey6::new(&packet.ends.local, &packet.ends.remote, &kind(packet, cgroup))
 }
 
-/// Whether the flow is in the cache; then `found` is what it matches.
+/// What the flow matches, if it is in the cache.
 #[inline(always)]
-fn cached(packet: &Packet, cgroup: u32, generation: u32, found: &mut FlowEntry) -> bool {
+fn cached(packet: &Packet, cgroup: u32, generation: u32) -> Option<&'static FlowEntry> {
     let entry = if packet.family == 4 {
         let key = key4(packet, cgroup);
-        let Some(bucket) = FLOWS4.get(key.bucket()) else { return false };
+        let bucket = FLOWS4.get(key.bucket())?;
         match (bucket.first.key.same(&key), bucket.second.key.same(&key)) {
             (true, _) => &bucket.first.entry,
             (_, true) => &bucket.second.entry,
-            _ => return false,
+            _ => return None,
         }
     } else {
-        let Some(bucket) = FLOWS6.get(key6(packet, cgroup).bucket()) else { return false };
-        // Made again: kept over the lookup it would take stack that the chain of calls needs.
-        // SAFETY: plain data.
-        let packet = unsafe { core::ptr::read_volatile(&raw const packet) };
         let key = key6(packet, cgroup);
+        let bucket = FLOWS6.get(key.bucket())?;
         match (bucket.first.key.same(&key), bucket.second.key.same(&key)) {
             (true, _) => &bucket.first.entry,
             (_, true) => &bucket.second.entry,
-            _ => return false,
+            _ => return None,
         }
     };
-    if entry.generation != generation {
-        return false;
-    }
-    *found = *entry;
-    true
+    (entry.generation == generation).then_some(entry)
 }
 
 /// Puts the flow first in its bucket. The flow there moves to the second place, unless it is this
