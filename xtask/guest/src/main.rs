@@ -52,7 +52,9 @@ fn work(report: &mut ReportPort) -> Result<()> {
             tests::run(&suites, filter.as_deref(), test_limit, report);
             Ok(())
         }
-        Work::Command { argv, directory } => command::run(&argv, &directory, report),
+        Work::Command { argv, terminal, directory } => {
+            command::run(&argv, terminal, &directory, report)
+        }
         Work::Shell { directory } => command::shell(&directory, report),
         Work::Nothing => Ok(()),
     }
