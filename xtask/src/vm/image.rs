@@ -73,6 +73,7 @@ impl Image {
         let mut archive = Archive(CpioWriter::new(BufWriter::new(out)));
         archive.base()?;
         archive.copy(&self.guest, Path::new("/init"))?;
+        archive.0.symlink(Path::new("/usr/bin/getent"), "/init")?;
         archive.copy(&self.busybox, Path::new("/bin/busybox"))?;
         let mut job = Job { modules: vec![], work: work.clone() };
         for (index, module) in closure(&kernel.modules, modules)?.into_iter().enumerate() {
