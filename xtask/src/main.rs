@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use chaos_ebpf_build::Layout;
 use clap::{Parser, Subcommand};
+use privilege::MissingPrivileges;
 
 use task::Task as _;
 
@@ -59,20 +60,27 @@ enum Tasks {
     RootSuites(task::RootSuites),
 }
 
-/// The exit code of a task that could not do its work. `run` and `vm run` hand through the exit codes of
-/// `chaos`, in which 1 means that an experiment failed; 5 means there that the tool failed.
+/// `run` and `vm run` hand through the exit codes of `chaos`, in which 1 means that an experiment
+/// failed. Their own failures have these of its codes: the tool failed…
 const TOOL_FAILED: u8 = 5;
+
+/// …and this host cannot do it.
+const HOST_CANNOT: u8 = 4;
 
 fn main() -> ExitCode {
     let Cli { task } = Cli::parse();
-    let on_error = match &task {
-        Tasks::Run(_) => TOOL_FAILED,
-        Tasks::Vm(vm) if vm.hands_exit_code_through() => TOOL_FAILED,
-        _ => 1,
+    let hands_exit_code_through = match &task {
+        Tasks::Run(_) => true,
+        Tasks::Vm(vm) => vm.hands_exit_code_through(),
+        _ => false,
     };
     run(task).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        ExitCode::from(on_error)
+        ExitCode::from(match error.downcast_ref::<MissingPrivileges>() {
+            _ if !hands_exit_code_through => 1,
+            Some(_) => HOST_CANNOT,
+            None => TOOL_FAILED,
+        })
     })
 }
 

@@ -1,7 +1,7 @@
 //! Root, sudo, and what the capabilities are for.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -83,7 +83,7 @@ impl Privilege {
                 command.arg("--").arg("/usr/bin/env").args(kept_environment()).arg(program);
                 Ok(command)
             }
-            Self::Missing(missing) => bail!("{}", explain(missing)),
+            Self::Missing(missing) => Err(MissingPrivileges(missing.clone()).into()),
         }
     }
 
@@ -91,7 +91,7 @@ impl Privilege {
     pub(crate) fn prepare(&self) -> Result<()> {
         match self {
             Self::Held => Ok(()),
-            Self::Missing(missing) => bail!("{}", explain(missing)),
+            Self::Missing(missing) => Err(MissingPrivileges(missing.clone()).into()),
             Self::Sudo(sudo) => {
                 eprintln!("==> this needs root: going through {}", sudo.display());
                 match Command::new(sudo).arg("-v").status() {
@@ -104,16 +104,23 @@ impl Privilege {
     }
 }
 
-/// The missing capabilities, one per line, with what each is for.
-fn explain(missing: &[Capability]) -> String {
-    let mut text = String::from(
-        "this needs privileges that this process lacks, and there is no sudo here.\n\
-         Run it as root, or give it these capabilities:\n",
-    );
-    for (capability, purpose) in NEEDED.iter().filter(|(c, _)| missing.contains(c)) {
-        let _ = writeln!(text, "    {:<18} {purpose}", capability.to_string());
+/// This process lacks these and has no way to get them.
+#[derive(Debug)]
+pub(crate) struct MissingPrivileges(Vec<Capability>);
+
+impl std::error::Error for MissingPrivileges {}
+
+impl fmt::Display for MissingPrivileges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this needs privileges that this process lacks, and there is no sudo here.\n\
+             Run it as root, or give it these capabilities:",
+        )?;
+        for (capability, purpose) in NEEDED.iter().filter(|(c, _)| self.0.contains(c)) {
+            write!(f, "\n    {:<18} {purpose}", capability.to_string())?;
+        }
+        Ok(())
     }
-    text
 }
 
 fn kept_environment() -> impl Iterator<Item = OsString> {

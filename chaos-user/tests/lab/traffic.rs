@@ -112,5 +112,7 @@ fn twenty_nodes_are_up_in_seconds() {
     let begin = Instant::now();
     lab.down();
     println!("20 nodes: up in {took:?}, down in {:?}", begin.elapsed());
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Emulated processors are given what they need; the runner says how slow they are.
+    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").map_or(1, |times| times.parse().unwrap());
+    assert!(took < Duration::from_secs(10) * slowness, "{took:?}");
 }

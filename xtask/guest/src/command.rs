@@ -11,7 +11,7 @@ use chaos_suite::Record;
 use nix::sys::termios::tcdrain;
 use nix::unistd::Pid;
 
-use crate::port::{ReportPort, open_raw};
+use crate::port::{ReportPort, open, open_raw};
 use crate::reaper::reap;
 
 /// The port that the user sees.
@@ -32,21 +32,26 @@ pub(crate) fn install_busybox() -> Result<()> {
 }
 
 /// Runs a command with nothing to read, and reports its exit code.
-pub(crate) fn run(argv: &[String], directory: &Path, report: &mut ReportPort) -> Result<()> {
+pub(crate) fn run(
+    argv: &[String],
+    terminal: bool,
+    directory: &Path,
+    report: &mut ReportPort,
+) -> Result<()> {
     let port = open_raw(PORT)?;
     let (program, arguments) = argv.split_first().context("no command was given")?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(File::open("/dev/null").context("cannot open /dev/null")?);
+    // The port is a terminal to the program, whatever it is to the user.
+    command
+        .args(arguments)
+        .envs((!terminal).then_some(("NO_COLOR", "1")))
+        .stdin(File::open("/dev/null").context("cannot open /dev/null")?);
     finish(&mut command, directory, &port, report)
 }
 
 /// Runs a shell that reads from the port, in a session of its own so that Ctrl-C works.
 pub(crate) fn shell(directory: &Path, report: &mut ReportPort) -> Result<()> {
-    let port = File::options()
-        .read(true)
-        .write(true)
-        .open(PORT)
-        .with_context(|| format!("cannot open {PORT}"))?;
+    let port = open(PORT)?;
     let mut command = Command::new(BUSYBOX);
     // `setsid -c` makes the port its controlling terminal.
     command.args(["setsid", "-c", BUSYBOX, "sh"]);
@@ -69,7 +74,8 @@ fn finish(
             127
         }
     };
-    tcdrain(port).context("the output may be cut short")?;
+    // A shell that was its session's leader took the terminal with it: a new descriptor is needed.
+    tcdrain(&open(PORT)?).context("the output may be cut short")?;
     report.send(&Record::Exit { code });
     Ok(())
 }
@@ -77,11 +83,9 @@ fn finish(
 fn start(command: &mut Command, directory: &Path, port: &File) -> std::io::Result<ExitStatus> {
     let mut child = command
         .current_dir(directory)
-        .env_clear()
         .env("PATH", PATH)
         .env("HOME", "/root")
         .env("TERM", "linux")
-        .env("RUST_BACKTRACE", "1")
         .env("PS1", "chaos-vm:\\w# ")
         .stdout(port.try_clone()?)
         .stderr(port.try_clone()?)

@@ -5,6 +5,7 @@
 //! statically and lives in the initramfs.
 
 mod command;
+mod getent;
 mod leaks;
 mod modules;
 mod mounts;
@@ -14,6 +15,8 @@ mod reaper;
 mod tests;
 
 use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use chaos_suite::{JOB_FILE, Job, Record, Work};
@@ -21,7 +24,25 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use port::ReportPort;
 
-fn main() {
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let called = arguments.next().unwrap_or_default();
+    if Path::new(&called).ends_with(getent::NAME) {
+        return getent::run(&arguments.collect::<Vec<_>>());
+    }
+    // Without this a copy started by hand would power the host off.
+    if std::process::id() != 1 {
+        eprintln!("this is PID 1 of a test VM; `cargo xtask vm` starts it");
+        return ExitCode::from(64);
+    }
+    init();
+    // PID 1 must not end; the host ends a guest that could not power off.
+    loop {
+        std::thread::park();
+    }
+}
+
+fn init() {
     println!("guest: up");
     match ReportPort::open() {
         Ok(mut report) => {
@@ -52,7 +73,9 @@ fn work(report: &mut ReportPort) -> Result<()> {
             tests::run(&suites, filter.as_deref(), test_limit, report);
             Ok(())
         }
-        Work::Command { argv, directory } => command::run(&argv, &directory, report),
+        Work::Command { argv, terminal, directory } => {
+            command::run(&argv, terminal, &directory, report)
+        }
         Work::Shell { directory } => command::shell(&directory, report),
         Work::Nothing => Ok(()),
     }

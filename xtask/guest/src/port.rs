@@ -7,13 +7,14 @@ use anyhow::{Context as _, Result};
 use chaos_suite::Record;
 use nix::sys::termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
 
+/// Opens a serial port as a terminal.
+pub(crate) fn open(path: &str) -> Result<File> {
+    File::options().read(true).write(true).open(path).with_context(|| format!("cannot open {path}"))
+}
+
 /// Opens a serial port that passes bytes as they are.
 pub(crate) fn open_raw(path: &str) -> Result<File> {
-    let port = File::options()
-        .read(true)
-        .write(true)
-        .open(path)
-        .with_context(|| format!("cannot open {path}"))?;
+    let port = open(path)?;
     let mut settings = tcgetattr(&port).with_context(|| format!("{path} is no terminal"))?;
     cfmakeraw(&mut settings);
     tcsetattr(&port, SetArg::TCSANOW, &settings)

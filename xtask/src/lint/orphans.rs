@@ -22,6 +22,20 @@ fn is_root(path: &Path) -> bool {
 }
 
 fn is_declared(path: &Path, sources: &[Source]) -> bool {
+    is_declared_by_name(path, sources) || is_declared_by_path(path, sources)
+}
+
+/// `#[path = "x_tests.rs"]` in a file of the same folder.
+fn is_declared_by_path(path: &Path, sources: &[Source]) -> bool {
+    let Some(name) = path.file_name() else { return false };
+    let attribute = format!("#[path = \"{}\"]", name.display());
+    sources
+        .iter()
+        .filter(|source| source.path.parent() == path.parent())
+        .any(|source| source.text.lines().any(|line| line.trim() == attribute))
+}
+
+fn is_declared_by_name(path: &Path, sources: &[Source]) -> bool {
     let (Some(module), Some(folder)) = (module_name(path), module_folder(path)) else {
         return false;
     };
@@ -77,6 +91,21 @@ mod tests {
             source("a/tests/anything.rs", ""),
         ];
         assert_eq!(check(&sources), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_attribute_declares_within_its_folder() {
+        let parent = "#[cfg(test)]\n#[path = \"one_tests.rs\"]\nmod tests;\n";
+        let sources = |folder: &str| {
+            [
+                source("a/src/lib.rs", "mod one;\nmod b;"),
+                source("a/src/b/mod.rs", ""),
+                source("a/src/one.rs", parent),
+                source(&format!("a/src/{folder}one_tests.rs"), ""),
+            ]
+        };
+        assert_eq!(check(&sources("")), Vec::<String>::new());
+        assert_eq!(check(&sources("b/")).len(), 1);
     }
 
     #[test]

@@ -16,10 +16,12 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The lines before the test module, with their numbers from 1; comments are left out.
+    /// The lines before the test module, with their numbers from 1; comments are left out. A file
+    /// that is a test module by its name has none.
     pub(super) fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
+        let stem = self.path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+        let text = if stem.ends_with("tests") { "" } else { &self.text };
+        text.lines()
             .enumerate()
             .map(|(index, line)| (index + 1, line))
             .take_while(|(_, line)| line.trim() != "#[cfg(test)]")

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -107,8 +108,9 @@ fn privileged(layout: &Layout, programs: &Programs, filter: Option<&str>) -> Res
     fs::write(&suites, serde_json::to_vec(&programs.suites).context("a bad list of suites")?)
         .with_context(|| format!("cannot write {}", suites.display()))?;
     fs::write(&report, "").with_context(|| format!("cannot write {}", report.display()))?;
-    let xtask = std::env::current_exe().context("cannot find the xtask that runs")?;
-    let mut command = privilege.command(&xtask)?;
+    // Not by its path: a cargo that ran since may have put another program there.
+    let xtask = format!("/proc/{}/exe", std::process::id());
+    let mut command = privilege.command(Path::new(&xtask))?;
     command.arg("root-suites").arg("--suites").arg(&suites).arg("--report").arg(&report);
     if let Some(filter) = filter {
         command.args(["--filter", filter]);

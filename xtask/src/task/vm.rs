@@ -1,3 +1,4 @@
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -96,7 +97,8 @@ impl Task for Vm {
                 one(layout, &catalogue, &args, &work, Console::Terminal, SHELL_LIMIT)
             }
             Some(Action::Run { machine, argv }) => {
-                let work = Work::Command { argv, directory: layout.root().into() };
+                let terminal = std::io::stdout().is_terminal();
+                let work = Work::Command { argv, terminal, directory: layout.root().into() };
                 one(layout, &catalogue, &machine, &work, Console::Output, COMMAND_LIMIT)
             }
         }

@@ -16,10 +16,11 @@ use super::modules::closure;
 use crate::suite::build_static_binaries;
 
 /// Small files that programs expect to find.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
     ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
     ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("/etc/host.conf", "multi on\n"),
     ("/etc/hostname", "chaos-vm\n"),
     ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
 ];
@@ -73,6 +74,7 @@ impl Image {
         let mut archive = Archive(CpioWriter::new(BufWriter::new(out)));
         archive.base()?;
         archive.copy(&self.guest, Path::new("/init"))?;
+        archive.0.symlink(Path::new("/usr/bin/getent"), "/init")?;
         archive.copy(&self.busybox, Path::new("/bin/busybox"))?;
         let mut job = Job { modules: vec![], work: work.clone() };
         for (index, module) in closure(&kernel.modules, modules)?.into_iter().enumerate() {

@@ -24,6 +24,9 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
 /// How long KVM may take to show that it works.
 const SELF_TEST_LIMIT: Duration = Duration::from_secs(30);
 
+/// How many times slower emulated processors are, for tests whose limits are about time.
+const EMULATION_SLOWNESS: u32 = 10;
+
 /// Memory beside the two copies of the initramfs, in MiB.
 const MEMORY: u64 = 1536;
 
@@ -120,7 +123,7 @@ impl Machine<'_> {
             .arg(&kernel.image)
             .arg("-initrd")
             .arg(&files.initramfs)
-            .args(["-append", &kernel_arguments()])
+            .args(["-append", &self.kernel_arguments()])
             .arg("-serial")
             .arg(format!("file:{}", files.console.display()))
             .arg("-serial")
@@ -136,21 +139,26 @@ impl Machine<'_> {
         }
         command
     }
-}
 
-/// `NAME=value` that the kernel does not know becomes PID 1's environment.
-fn kernel_arguments() -> String {
-    let mut arguments = String::from(
-        "console=ttyS0 quiet panic=-1 mitigations=off \
-         PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root RUST_BACKTRACE=1",
-    );
-    if let Ok(seed) = std::env::var("CHAOS_TEST_SEED")
-        && seed.chars().all(|c| c.is_ascii_alphanumeric())
-    {
-        arguments.push_str(" CHAOS_TEST_SEED=");
-        arguments.push_str(&seed);
+    /// `NAME=value` that the kernel does not know becomes PID 1's environment.
+    fn kernel_arguments(&self) -> String {
+        let slowness = match self.accelerator {
+            Accelerator::Tcg => EMULATION_SLOWNESS,
+            Accelerator::Kvm => 1,
+        };
+        let mut arguments = format!(
+            "console=ttyS0 quiet panic=-1 mitigations=off \
+             PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root RUST_BACKTRACE=1 \
+             CHAOS_TEST_SLOWNESS={slowness}",
+        );
+        if let Ok(seed) = std::env::var("CHAOS_TEST_SEED")
+            && seed.chars().all(|c| c.is_ascii_alphanumeric())
+        {
+            arguments.push_str(" CHAOS_TEST_SEED=");
+            arguments.push_str(&seed);
+        }
+        arguments
     }
-    arguments
 }
 
 struct Files {

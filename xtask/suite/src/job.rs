@@ -35,6 +35,8 @@ pub enum Work {
     Command {
         /// The program and its arguments.
         argv: Vec<String>,
+        /// Whether its output ends on a terminal, for programs that like colours.
+        terminal: bool,
         /// Where it runs.
         directory: PathBuf,
     },
