@@ -290,3 +290,73 @@ fn the_doctor_finds_this_host_able() {
     assert_eq!(code, 0, "{text}");
     assert_eq!(report["able"], true);
 }
+
+/// A cgroup with one sleeping process in it; both are gone when it is dropped.
+struct Unit {
+    folder: std::path::PathBuf,
+    process: Child,
+}
+
+impl Unit {
+    fn start(name: &str) -> Self {
+        let folder = chaos::host::Cgroups::find().unwrap().root().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let process = Command::new("sleep").arg("60").spawn().unwrap();
+        let unit = Self { folder, process };
+        std::fs::write(unit.folder.join("cgroup.procs"), unit.process.id().to_string()).unwrap();
+        unit
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn units_and_processes_are_found_by_their_cgroup() {
+    let place = Place::new();
+    let name = format!("chaos-test-{}.service", std::process::id());
+    let unit = Unit::start(&name);
+    let (pid, path) = (unit.process.id().to_string(), unit.folder.display().to_string());
+    let short = name.trim_end_matches(".service");
+    for (option, value) in
+        [("--unit", name.as_str()), ("--unit", short), ("--pid", &pid), ("--cgroup", &path)]
+    {
+        let mut command = place.inject(&["drop", "--for", "1s", "--dry-run", option, value]);
+        let (code, text, error) = outcome(command.output().unwrap());
+        assert_eq!(code, 0, "{option} {value}: {error}");
+        assert!(text.contains(&format!("cgroup {path}")), "{option} {value}: {text}");
+    }
+    let typo = name.replace("test", "tset");
+    let (code, _, text) =
+        outcome(place.inject(&["drop", "--for", "1s", "--unit", &typo]).output().unwrap());
+    assert_eq!(code, 64);
+    assert!(text.contains(&format!("did you mean `{name}`")), "{text}");
+}
+
+#[test]
+fn sockets_are_destroyed_on_request() {
+    let place = Place::new();
+    let (mut client, _server) = place
+        .netns
+        .run(|| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:7300").unwrap();
+            let client = std::net::TcpStream::connect("127.0.0.1:7300").unwrap();
+            (client, listener.accept().unwrap().0)
+        })
+        .unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let arguments =
+        ["reject", "--remote-port", "7300", "--destroy-sockets", "--for", "500ms", "--json"];
+    let child = place.start(&arguments);
+    let error = client.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted, "{error}");
+    let (code, text) = finish(child);
+    assert_eq!(code, 0, "{text}");
+    let result: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(result["sockets_destroyed"], 1);
+}
