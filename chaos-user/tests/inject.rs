@@ -88,6 +88,12 @@ impl Place {
     }
 }
 
+/// Seconds that a fault lasts, as `--for` takes them; longer where the machine is emulated.
+fn lasting(seconds: u64) -> String {
+    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
+    format!("{}s", seconds * slowness.unwrap_or(1))
+}
+
 fn outcome(output: Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
@@ -240,7 +246,7 @@ fn the_ssh_session_is_exempt() {
 #[test]
 fn packets_can_be_traced() {
     let place = Place::new();
-    let child = place.start(&["drop", "--proto", "udp", "--for", "2s", "--trace-packets"]);
+    let child = place.start(&["drop", "--proto", "udp", "--for", &lasting(2), "--trace-packets"]);
     place.datagrams(7000, 3);
     let mut child = child;
     child.wait().unwrap();
@@ -351,7 +357,7 @@ fn sockets_are_destroyed_on_request() {
         .unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let arguments =
-        ["reject", "--remote-port", "7300", "--destroy-sockets", "--for", "500ms", "--json"];
+        ["reject", "--remote-port", "7300", "--destroy-sockets", "--for", &lasting(1), "--json"];
     let child = place.start(&arguments);
     let error = client.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted, "{error}");
