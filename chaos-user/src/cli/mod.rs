@@ -70,7 +70,7 @@ impl Cli {
             Command::Inject(args) => args.run().map(ExitCode::from),
             Command::Run(args) => args.run(),
             Command::List(args) => args.run().map(ExitCode::from),
-            Command::Validate(args) => args.run().map(ExitCode::from),
+            Command::Validate(args) => Ok(args.run().into()),
             Command::Report(args) => args.run(),
             Command::Status(args) => args.run().map(ExitCode::from),
             Command::Heal(args) => args.run().map(ExitCode::from),
