@@ -6,6 +6,7 @@ mod heal;
 mod inject;
 pub mod lab;
 mod list;
+mod output;
 mod report;
 mod run;
 mod selector;

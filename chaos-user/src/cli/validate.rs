@@ -1,6 +1,7 @@
 //! `chaos validate`.
 
 use super::experiments::{find, load};
+use super::output::{complain, say};
 use crate::exit::Exit;
 
 /// Check experiment files without running or touching anything
@@ -19,9 +20,9 @@ impl ValidateArgs {
         let mut exit = Exit::Pass;
         for given in self.experiments {
             match find(&given).and_then(|(name, path)| load(name, path)) {
-                Ok(found) => println!("{}: ok", found.path.display()),
+                Ok(found) => say(&format!("{}: ok", found.path.display())),
                 Err(error) => {
-                    eprintln!("{error:#}");
+                    complain(&format!("{error:#}"));
                     exit = Exit::Usage;
                 }
             }
