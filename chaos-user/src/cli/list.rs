@@ -1,6 +1,7 @@
 //! `chaos list`.
 
 use super::experiments::{known, load};
+use super::output::say;
 use crate::exit::Exit;
 
 /// List the experiments that `chaos run` knows by name
@@ -31,17 +32,17 @@ impl ListArgs {
                     }),
                 })
                 .collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
+            say(&serde_json::to_string_pretty(&rows)?);
             return Ok(Exit::Pass);
         }
         if all.is_empty() {
-            println!("no experiments: there is no folder ./experiments with YAML or JSON files");
+            say("no experiments: there is no folder ./experiments with YAML or JSON files");
         }
         let width = all.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
         for (name, _, found) in &all {
             match found {
-                Ok(found) => println!("{name:width$}  {}", found.experiment.title),
-                Err(error) => println!("{name:width$}  does not read: {error:#}"),
+                Ok(found) => say(&format!("{name:width$}  {}", found.experiment.title)),
+                Err(error) => say(&format!("{name:width$}  does not read: {error:#}")),
             }
         }
         Ok(Exit::Pass)

@@ -6,6 +6,7 @@ mod heal;
 mod inject;
 pub mod lab;
 mod list;
+mod output;
 mod report;
 mod run;
 mod selector;
@@ -70,7 +71,7 @@ impl Cli {
             Command::Inject(args) => args.run().map(ExitCode::from),
             Command::Run(args) => args.run(),
             Command::List(args) => args.run().map(ExitCode::from),
-            Command::Validate(args) => args.run().map(ExitCode::from),
+            Command::Validate(args) => Ok(args.run().into()),
             Command::Report(args) => args.run(),
             Command::Status(args) => args.run().map(ExitCode::from),
             Command::Heal(args) => args.run().map(ExitCode::from),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::UsageError;
+use super::output::out;
 use crate::report::{journal, json, junit, markdown, terminal};
 use crate::run::{RunFolder, read_log};
 use crate::verdict::judge;
@@ -49,7 +50,7 @@ impl ReportArgs {
             Format::Junit => junit(std::slice::from_ref(&findings))?,
             Format::Journal => serde_json::to_string_pretty(&journal(&events, &findings))? + "\n",
         };
-        print!("{text}");
+        out(&text);
         Ok(findings.exit.into())
     }
 }

@@ -10,6 +10,7 @@ use nix::sys::utsname::uname;
 
 use super::UsageError;
 use super::experiments::{Found, find, folder_of, known, load};
+use super::output::{complain, out, say};
 use crate::exit::Exit;
 use crate::host::check_capabilities;
 use crate::lab::{Lab, LabOptions};
@@ -72,22 +73,22 @@ impl RunArgs {
             let (findings, folder) = self.one(one, &interrupt)?;
             tally.add(&findings);
             if !self.json {
-                print!("{}", terminal(&findings));
-                println!("  full result in {}", folder.path().display());
-                println!();
+                out(&terminal(&findings));
+                say(&format!("  full result in {}", folder.path().display()));
+                out("\n");
             }
             all.push(findings);
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            say(&serde_json::to_string_pretty(&all)?);
         } else {
-            println!("{tally}");
+            say(&tally.to_string());
             let failed = all.iter().filter(|one| one.verdict != Verdict::Pass);
             for one in failed {
-                println!("{} was {}: {}", one.name, one.verdict, one.because);
+                say(&format!("{} was {}: {}", one.name, one.verdict, one.because));
             }
             if all.iter().any(|one| one.verdict != Verdict::Pass) {
-                println!("docs/experiments.md says how to read and repeat a run.");
+                say("docs/experiments.md says how to read and repeat a run.");
             }
         }
         Ok(tally.exit().into())
@@ -113,7 +114,7 @@ impl RunArgs {
         let quiet = self.quiet || self.json;
         let observer = |event: &crate::run::Event| {
             if !quiet && let Some(line) = progress(&shown, event) {
-                eprintln!("{line}");
+                complain(&line);
             }
         };
         let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);

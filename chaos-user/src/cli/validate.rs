@@ -1,6 +1,7 @@
 //! `chaos validate`.
 
 use super::experiments::{find, load};
+use super::output::{complain, say};
 use crate::exit::Exit;
 
 /// Check experiment files without running or touching anything
@@ -15,17 +16,17 @@ pub(super) struct ValidateArgs {
 }
 
 impl ValidateArgs {
-    pub(super) fn run(self) -> anyhow::Result<Exit> {
+    pub(super) fn run(self) -> Exit {
         let mut exit = Exit::Pass;
         for given in self.experiments {
             match find(&given).and_then(|(name, path)| load(name, path)) {
-                Ok(found) => println!("{}: ok", found.path.display()),
+                Ok(found) => say(&format!("{}: ok", found.path.display())),
                 Err(error) => {
-                    eprintln!("{error:#}");
+                    complain(&format!("{error:#}"));
                     exit = Exit::Usage;
                 }
             }
         }
-        Ok(exit)
+        exit
     }
 }

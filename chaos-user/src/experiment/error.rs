@@ -38,7 +38,7 @@ pub struct ExperimentError {
     /// Where in it.
     pub place: Place,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What is wrong at a place in an experiment file.
@@ -122,7 +122,7 @@ impl ExperimentError {
             },
             other => Problem::Syntax(sentence(&other.to_string())),
         };
-        Self { file, place, problem }
+        Self { file, place, problem: Box::new(problem) }
     }
 }
 

@@ -132,7 +132,7 @@ impl Experiment {
         check::check(document, source).map_err(|(place, problem)| ExperimentError {
             file: file.to_owned(),
             place,
-            problem,
+            problem: Box::new(problem),
         })
     }
 
@@ -152,7 +152,7 @@ impl Experiment {
         check::nodes(self, known).map_err(|(place, problem)| ExperimentError {
             file: file.to_owned(),
             place,
-            problem,
+            problem: Box::new(problem),
         })
     }
 }

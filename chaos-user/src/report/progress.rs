@@ -33,7 +33,6 @@ pub fn progress(shown: &Shown, event: &Event) -> Option<String> {
         }
         What::Arming(info) => format!("fault `{}` for {}", info.fault, info.lasts),
         What::Active { fault } => format!("fault `{fault}` is active"),
-        What::Healing { .. } => return None,
         What::Healed(healed) => match &healed.error {
             Some(error) => format!("fault `{}` could not be healed: {error}", healed.fault),
             None => {
@@ -43,7 +42,7 @@ pub fn progress(shown: &Shown, event: &Event) -> Option<String> {
         },
         What::Interrupted => "interrupted; everything is healed".into(),
         What::Trouble { text, .. } => format!("trouble: {text}"),
-        What::Ended(_) => return None,
+        What::Healing { .. } | What::Ended(_) => return None,
     };
     Some(format!("[{:7.3}] {text}", event.at as f64 / 1e9))
 }

@@ -24,7 +24,7 @@ impl RunFolder {
 
     /// Makes a folder for a run of `name` that began at `wall` (RFC 3339), below `parent`.
     pub fn below(parent: &Path, wall: &str, name: &str) -> Result<Self, FolderError> {
-        let stamp: String = wall.chars().take(19).filter(|c| c.is_ascii_alphanumeric()).collect();
+        let stamp: String = wall.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
         let mut path = parent.join(format!("{stamp}-{name}"));
         fs::create_dir_all(parent)
             .map_err(|source| FolderError { path: parent.to_owned(), source })?;

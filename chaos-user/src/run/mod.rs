@@ -18,6 +18,9 @@ mod signals;
 mod values;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use clock::{Clock, SystemClock};
 pub use conductor::{Options, conduct};
 pub use event::{

@@ -313,7 +313,12 @@ fn judged(question: Question, asked: &[&Expectation]) -> Judgement {
                 if status == Status::Holds {
                     status = Status::Unproven;
                 }
-                reasons.push(format!("`{}`{phase} was never looked at", one.probe));
+                let hint = if one.phase == Some(Phase::Fault) {
+                    ": no look fits into it; give the probe a shorter time-out or the fault more time"
+                } else {
+                    ""
+                };
+                reasons.push(format!("`{}`{phase} was never looked at{hint}", one.probe));
             }
             _ => {}
         }

@@ -106,7 +106,8 @@ fn network(
             Err(error) => return Err((text.referenced.into(), error.into())),
         }
     }
-    if !context.in_lab && !(nodes.is_empty() && remote_nodes.is_empty()) {
+    let names_nodes = !nodes.is_empty() || !remote_nodes.is_empty();
+    if names_nodes && !context.in_lab {
         return Err((place, Problem::NoLab { what: name.to_owned() }));
     }
     let directions = [("to", Direction::To), ("from", Direction::From), ("both", Direction::Both)];

@@ -1,0 +1,270 @@
+//! The conductor in a world that tests make up, and the log it leaves.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::exit::Exit;
+use crate::experiment::{Activity, Experiment, FaultSpec, Observation};
+use crate::fault::RuleEvidence;
+use crate::report::{journal, json, junit, markdown, terminal};
+use crate::verdict::{Findings, Question, Status, Verdict, judge};
+
+/// Answers by probe name; a probe ending in `-under-fault` answers only while the fault is active.
+#[derive(Default)]
+struct Made {
+    active: AtomicBool,
+    injected: AtomicU64,
+    healed: AtomicU64,
+    acts: u64,
+    /// Fails these probes while the fault is active, and for so many looks after it.
+    breaks: BTreeMap<&'static str, u64>,
+    left: Mutex<BTreeMap<String, u64>>,
+    dead: bool,
+    unhealable: bool,
+}
+
+impl Made {
+    fn acting() -> Self {
+        Self { acts: 7, ..Self::default() }
+    }
+}
+
+impl World for &Made {
+    fn perform(&self, activity: &Activity) -> Observation {
+        let name = activity.name.as_str();
+        let active = self.active.load(Ordering::SeqCst);
+        let mut fails = self.dead;
+        if let Some(looks) = self.breaks.get(name) {
+            let mut left = self.left.lock().unwrap();
+            let left = left.entry(name.to_owned()).or_insert(*looks);
+            fails |= active;
+            if !active && self.healed.load(Ordering::SeqCst) > 0 && *left > 0 {
+                *left -= 1;
+                fails = true;
+            }
+        }
+        if name == "cut-off" {
+            fails = active && self.acts > 0;
+        }
+        let error = fails.then(|| "no answer".to_owned());
+        Observation { output: json!({"status": 200, "body": "s3cret"}), error, took: 1000 }
+    }
+
+    fn explain(&self, name: &str, _: &FaultSpec) -> Result<Vec<RuleText>, Trouble> {
+        Ok(vec![RuleText { rule: name.to_owned(), text: "drop every packet".into() }])
+    }
+
+    fn inject<'a>(&'a self, _: &str, _: &FaultSpec) -> Result<Box<dyn ActiveFault + 'a>, Trouble> {
+        self.injected.fetch_add(1, Ordering::SeqCst);
+        self.active.store(true, Ordering::SeqCst);
+        Ok(Box::new(InMade(self)))
+    }
+
+    fn nodes(&self) -> Vec<(String, Vec<String>)> {
+        Vec::new()
+    }
+}
+
+struct InMade<'a>(&'a Made);
+
+impl ActiveFault for InMade<'_> {
+    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+        self.0.active.store(false, Ordering::SeqCst);
+        self.0.healed.fetch_add(1, Ordering::SeqCst);
+        if self.0.unhealable {
+            return Err(Trouble { text: "the qdisc is still there".into(), exit: Exit::NotHealed });
+        }
+        let (rule, acted) = ("cut".into(), self.0.acts);
+        Ok((vec![RuleEvidence { rule, seen: 9, matched: acted, acted, bytes: 60 * acted }], vec![]))
+    }
+}
+
+fn experiment() -> Experiment {
+    let probe = |name: &str, during: Value, tolerance: Value| {
+        json!({"name": name, "during": during, "tolerance": tolerance,
+               "provider": {"type": "process", "path": "true"}})
+    };
+    let text = json!({
+        "title": "Made up", "secrets": {"all": {"token": "s3cret"}},
+        "steady-state-hypothesis": {"title": "all is well", "probes": [
+            probe("up", json!("always"), json!(200)),
+            probe("cut-off", json!("fault"), json!({"type": "fails"})),
+            probe("back", json!(["before", "after"]), json!(200)),
+        ]},
+        "method": [{"name": "cut", "type": "action", "provider":
+            {"type": "chaos", "fault": "drop", "duration": "80ms"}}],
+        "rollbacks": [{"name": "roll", "provider": {"type": "process", "path": "true"}}],
+        "invariants": [{"name": "whole", "tolerance": 200, "provider": {"type": "process", "path": "true"}}],
+        "recovery": {"within": "200ms", "stable": "40ms"},
+        "runtime": {"hypothesis": {"frequency": "5ms"}},
+    });
+    Experiment::parse(&text.to_string(), Path::new("made.json")).unwrap()
+}
+
+fn run_with(made: &Made, interrupt: Interrupt) -> (Vec<Event>, Findings) {
+    let experiment = experiment();
+    let clock = SystemClock::start();
+    let redactor = Redactor::new(["s3cret".to_owned()]);
+    let log = EventLog::new(&clock, redactor, None, &|_| {});
+    let options = Options {
+        name: "made".into(),
+        seed: 1,
+        host: "here".into(),
+        platform: "Linux".into(),
+        interrupt,
+    };
+    conduct(&experiment, || Ok(made), &log, &options);
+    let events = log.finish().unwrap();
+    let findings = judge(&events).unwrap();
+    (events, findings)
+}
+
+fn run(made: &Made) -> (Vec<Event>, Findings) {
+    run_with(made, Interrupt::default())
+}
+
+fn status(findings: &Findings, question: Question) -> Status {
+    findings.judgements.iter().find(|one| one.question == question).unwrap().status
+}
+
+#[test]
+fn a_healthy_system_passes_with_proof() {
+    let made = Made::acting();
+    let (events, findings) = run(&made);
+    assert_eq!(findings.verdict, Verdict::Pass, "{findings:#?}");
+    assert!(findings.judgements.iter().all(|one| one.status == Status::Holds), "{findings:#?}");
+    assert_eq!(made.healed.load(Ordering::SeqCst), 1);
+    let rolled = events
+        .iter()
+        .any(|event| matches!(&event.event, What::Done(r) if r.role == Role::Rollback));
+    assert!(rolled);
+}
+
+#[test]
+fn a_fault_that_hits_nothing_is_inconclusive() {
+    let (_, findings) = run(&Made { acts: 0, ..Made::default() });
+    assert_eq!(findings.verdict, Verdict::Inconclusive, "{findings:#?}");
+    assert_eq!(findings.exit, Exit::Inconclusive as u8);
+    assert_eq!(status(&findings, Question::FaultActed), Status::Unproven);
+}
+
+#[test]
+fn an_expectation_missed_under_the_fault_fails() {
+    let (_, findings) = run(&Made { breaks: [("up", 0)].into(), ..Made::acting() });
+    assert_eq!(findings.verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(status(&findings, Question::ExpectationsMet), Status::Broken);
+    assert_eq!(status(&findings, Question::Recovered), Status::Holds);
+    assert!(findings.because.contains("`up` under the fault: expected 200, got no answer"));
+}
+
+#[test]
+fn slow_recovery_passes_in_time_and_fails_too_late() {
+    let (_, quick) = run(&Made { breaks: [("back", 5)].into(), ..Made::acting() });
+    assert_eq!(quick.verdict, Verdict::Pass, "{quick:#?}");
+    assert!(quick.metrics.time_to_recover.unwrap() >= 20_000_000, "{quick:#?}");
+    let (_, never) = run(&Made { breaks: [("back", u64::MAX)].into(), ..Made::acting() });
+    assert_eq!(never.verdict, Verdict::Fail, "{never:#?}");
+    assert_eq!(status(&never, Question::Recovered), Status::Broken);
+    assert_eq!(never.metrics.time_to_recover, None);
+}
+
+#[test]
+fn a_system_that_is_down_before_is_not_touched() {
+    let made = Made { dead: true, ..Made::acting() };
+    let (events, findings) = run(&made);
+    assert_eq!(findings.verdict, Verdict::Fail);
+    assert_eq!(made.injected.load(Ordering::SeqCst), 0);
+    assert!(events.iter().any(|event| matches!(event.event, What::GateClosed { .. })));
+    assert!(findings.because.contains("nothing was injected"), "{}", findings.because);
+}
+
+#[test]
+fn what_cannot_be_healed_outweighs_everything() {
+    let (_, findings) = run(&Made { unhealable: true, ..Made::acting() });
+    assert_eq!((findings.verdict, findings.exit), (Verdict::Error, Exit::NotHealed as u8));
+    assert_eq!(status(&findings, Question::HostClean), Status::Broken);
+}
+
+#[test]
+fn an_interrupt_heals_and_aborts() {
+    let made = Made::acting();
+    let interrupt = Interrupt::default();
+    let (_, findings) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !made.active.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            interrupt.ask();
+        });
+        run_with(&made, interrupt.clone())
+    });
+    assert_eq!((findings.verdict, findings.exit), (Verdict::Aborted, Exit::Aborted as u8));
+    assert_eq!(made.healed.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_world_that_cannot_be_made_is_the_tools_error() {
+    let clock = SystemClock::start();
+    let log = EventLog::new(&clock, Redactor::default(), None, &|_| {});
+    let options = Options {
+        name: "made".into(),
+        seed: 1,
+        host: String::new(),
+        platform: String::new(),
+        interrupt: Interrupt::default(),
+    };
+    let make = || -> Result<&Made, Trouble> {
+        Err(Trouble { text: "no namespaces here".into(), exit: Exit::HostUnable })
+    };
+    conduct(&experiment(), make, &log, &options);
+    let findings = judge(&log.finish().unwrap()).unwrap();
+    assert_eq!((findings.verdict, findings.exit), (Verdict::Error, Exit::HostUnable as u8));
+    assert_eq!(findings.because, "no namespaces here");
+}
+
+#[test]
+fn a_stored_log_gives_the_same_verdict_and_bytes() {
+    let (events, findings) = run(&Made { breaks: [("up", 0)].into(), ..Made::acting() });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    let lines: Vec<String> = events.iter().map(|e| serde_json::to_string(e).unwrap()).collect();
+    // A last line that a crash cut off does not matter.
+    std::fs::write(&path, lines.join("\n") + "\n{\"at\": 1").unwrap();
+    let read = read_log(&path).unwrap();
+    assert_eq!(read, events);
+    let again = judge(&read).unwrap();
+    assert_eq!(again, findings);
+    assert_eq!(terminal(&again), terminal(&findings));
+    assert_eq!(json(&again).unwrap(), json(&findings).unwrap());
+    assert_eq!(markdown(&again), markdown(&findings));
+    let suite = |findings: &Findings| junit(std::slice::from_ref(findings)).unwrap();
+    assert_eq!(suite(&again), suite(&findings));
+    assert_eq!(journal(&read, &again), journal(&events, &findings));
+}
+
+#[test]
+fn secrets_are_nowhere_in_the_log() {
+    let (events, _) = run(&Made::acting());
+    assert!(!serde_json::to_string(&events).unwrap().contains("s3cret"));
+}
+
+#[test]
+fn logs_of_others_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let refused = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        read_log(&path).unwrap_err().to_string()
+    };
+    assert!(refused("").contains("first line must say that a run began"));
+    assert!(refused("{}\n").contains("log:1: not an event"));
+    let (events, _) = run(&Made::acting());
+    let first = serde_json::to_string(&events[0]).unwrap();
+    let newer = first.replace("\"format\":1", "\"format\":2");
+    assert!(refused(&newer).contains("written in format 2"), "{newer}");
+}

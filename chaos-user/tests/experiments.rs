@@ -1,0 +1,156 @@
+//! `chaos run`, `validate` and `report`, as a user types them, on real labs. Root.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments").join(name)
+}
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn chaos(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command
+            .args(arguments)
+            .env("CHAOS_STATE_DIR", self.0.path().join("state"))
+            .env_remove("SSH_CONNECTION")
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// An experiment file of the tests with some of its text replaced, beside its lab.
+    fn copy(&self, name: &str, changes: &[(&str, &str)]) -> String {
+        let mut text = std::fs::read_to_string(file(name)).unwrap();
+        for (old, new) in changes {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        std::fs::copy(file("lab.yaml"), self.0.path().join("lab.yaml")).unwrap();
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn run(&self, experiment: &str) -> (i32, Value) {
+        let done = self.chaos(&["run", "--json", experiment]).output().unwrap();
+        (code(&done), serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}")))
+    }
+
+    /// The folder of the only run.
+    fn results(&self) -> PathBuf {
+        let mut entries = std::fs::read_dir(self.0.path().join("chaos-results")).unwrap();
+        entries.next().unwrap().unwrap().path()
+    }
+}
+
+fn code(done: &Output) -> i32 {
+    done.status.code().unwrap_or_else(|| panic!("{done:?}"))
+}
+
+#[test]
+fn a_partition_passes_with_proof_and_can_be_judged_again() {
+    let place = Place::new();
+    let (exit, runs) = place.run(&place.copy("cut.yaml", &[]));
+    assert_eq!(exit, 0, "{runs:#}");
+    assert_eq!(runs[0]["verdict"], "PASS", "{runs:#}");
+    assert!(runs[0]["faults"][0]["evidence"][0]["acted"].as_u64().unwrap() > 0, "{runs:#}");
+    let folder = place.results();
+    for (format, stored) in [
+        ("terminal", "report.txt"),
+        ("json", "report.json"),
+        ("markdown", "report.md"),
+        ("junit", "junit.xml"),
+        ("journal", "journal.json"),
+    ] {
+        let log = folder.display().to_string();
+        let again = place.chaos(&["report", &log, "--format", format]).output().unwrap();
+        assert_eq!(code(&again), 0);
+        assert_eq!(again.stdout, std::fs::read(folder.join(stored)).unwrap(), "{format}");
+    }
+}
+
+#[test]
+fn a_partition_that_hits_nothing_is_inconclusive() {
+    let place = Place::new();
+    let nothing = ("between: [buyer, server]", "between: [buyer, server], remote-ports: [9]");
+    let (exit, runs) = place.run(&place.copy("cut.yaml", &[nothing]));
+    assert_eq!((exit, &runs[0]["verdict"]), (2, &Value::from("INCONCLUSIVE")), "{runs:#}");
+}
+
+#[test]
+fn a_partition_that_hits_too_much_fails() {
+    let place = Place::new();
+    let all = ("between: [buyer, server]", "between: [server, [buyer, vendor]]");
+    let longer = ("duration: 1s", "duration: 3s");
+    let (exit, runs) = place.run(&place.copy("cut.yaml", &[all, longer]));
+    assert_eq!((exit, &runs[0]["verdict"]), (1, &Value::from("FAIL")), "{runs:#}");
+    let because = runs[0]["because"].as_str().unwrap();
+    assert!(because.starts_with("`vendor-connects` under the fault"), "{because}");
+}
+
+#[test]
+fn processes_are_frozen_killed_and_restarted() {
+    let place = Place::new();
+    let (exit, runs) = place.run(&place.copy("process.yaml", &[]));
+    assert_eq!(exit, 0, "{runs:#}");
+    for fault in runs[0]["faults"].as_array().unwrap() {
+        assert_eq!(fault["evidence"][0]["acted"], 1, "{fault:#}");
+    }
+}
+
+#[test]
+fn an_interrupt_heals_and_exits_3() {
+    let place = Place::new();
+    let long = place.copy("cut.yaml", &[("duration: 1s", "duration: 60s")]);
+    let mut run =
+        place.chaos(&["run", &long]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        let log = place.0.path().join("chaos-results");
+        let active = std::fs::read_dir(log).into_iter().flatten().flatten().any(|entry| {
+            let text = std::fs::read_to_string(entry.path().join("events.jsonl"));
+            text.is_ok_and(|text| text.contains("{\"active\":"))
+        });
+        if active {
+            break;
+        }
+        assert!(Instant::now() < until, "the fault did not come into force");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(3));
+    let report = std::fs::read_to_string(place.results().join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let clean = report["judgements"].as_array().unwrap().last().unwrap();
+    assert_eq!(clean["status"], "holds", "{report:#}");
+}
+
+#[test]
+fn bad_files_touch_nothing_and_exit_64() {
+    let place = Place::new();
+    let unknown = place.copy("cut.yaml", &[("between: [buyer,", "between: [buyr,")]);
+    for command in ["run", "validate"] {
+        let done = place.chaos(&[command, &unknown]).output().unwrap();
+        assert_eq!(code(&done), 64);
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert!(told.contains("no node `buyr`; did you mean `buyer`?"), "{told}");
+    }
+    assert!(!place.0.path().join("chaos-results").exists());
+    let done = place.chaos(&["run", "partitoin"]).output().unwrap();
+    assert_eq!(code(&done), 64);
+}
