@@ -113,8 +113,16 @@ fn signal(child: &Child, signal: Signal) {
 #[test]
 fn a_fault_that_acts_ends_with_its_evidence_and_0() {
     let place = Place::new();
-    let child =
-        place.start(&["drop", "--proto", "udp", "--remote-port", "7000", "--for", "3s", "--json"]);
+    let child = place.start(&[
+        "drop",
+        "--proto",
+        "udp",
+        "--remote-port",
+        "7000",
+        "--for",
+        &lasting(3),
+        "--json",
+    ]);
     assert_eq!(place.datagrams(7000, 20), 0, "every datagram is lost");
     assert_eq!(place.datagrams(7001, 20), 20, "other ports lose nothing");
     let status = place.status();
