@@ -126,7 +126,7 @@ pub fn lose(hook: Hook) -> i32 {
         // SAFETY: takes no pointer.
         unsafe { bpf_redirect(NOWHERE, 0) as i32 }
     } else {
-        TC_ACT_SHOT as i32
+        TC_ACT_SHOT
     }
 }
 

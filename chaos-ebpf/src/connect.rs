@@ -43,7 +43,7 @@ pub fn call(context: *mut bpf_sock_addr, family: u8) -> i32 {
         return PASS;
     }
     // SAFETY: takes no pointer.
-    unsafe { bpf_set_retval(-i32::from(effect.errno() as i16)) };
+    unsafe { bpf_set_retval(-i32::from(effect.errno())) };
     REFUSE
 }
 

@@ -2,6 +2,8 @@
 //! diverts packets that touch a port, the other lets them go on to where they belong.
 #![no_std]
 #![no_main]
+#![expect(clippy::inline_always, reason = "the verifier's limits decide what is a call")]
+#![expect(clippy::needless_pass_by_value, reason = "the program macros pass contexts by value")]
 #![expect(unsafe_code, reason = "kernel helpers are raw functions")]
 #![expect(missing_docs, reason = "the classifier macro drops the comments of what it expands")]
 #![expect(unreachable_pub, reason = "programs must be visible to the linker")]
@@ -85,7 +87,7 @@ pub fn give_back(ctx: TcContext) -> i32 {
     // loopback device does not look again, and the stack would drop it.
     // SAFETY: the context is valid.
     unsafe { bpf_skb_change_type(ctx.skb.skb, PACKET_HOST) };
-    let flags = if target >> 31 == 1 { BPF_F_INGRESS as u64 } else { 0 };
+    let flags = if target >> 31 == 1 { u64::from(BPF_F_INGRESS) } else { 0 };
     // SAFETY: takes no pointer.
     unsafe { bpf_redirect(target & 0x7fff_ffff, flags) as i32 }
 }

@@ -5,6 +5,13 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(clippy::inline_always, reason = "the verifier's limits decide what is a call")]
+#![expect(clippy::cast_lossless, reason = "`as` is one instruction, and every width is in sight")]
+#![expect(clippy::needless_pass_by_value, reason = "the program macros pass contexts by value")]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key by value is a copy on a small stack"
+)]
 #![expect(unsafe_code, reason = "kernel helpers and packet memory are raw pointers")]
 #![expect(unreachable_pub, reason = "programs must be visible to the linker")]
 #![expect(

@@ -250,6 +250,7 @@ fn skip_extensions(
 
 /// Two words and not four: the flow's key is read back in words, and a CPU stalls on a load that
 /// two earlier stores answer together.
+#[expect(clippy::cast_ptr_alignment, reason = "`Endpoints` is aligned to eight bytes")]
 #[inline(always)]
 fn put(address: *mut [u32; 4], words: [u64; 2]) {
     // SAFETY: same size; `Endpoints` aligns its addresses to eight bytes.

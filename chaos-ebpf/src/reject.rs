@@ -192,8 +192,8 @@ fn header_v4<const N: usize>(words: &mut [u16; N], packet: &Packet, protocol: u8
     words[8] = d0;
     words[9] = d1;
     let mut total = 0;
-    for i in 0..10 {
-        total += words[i] as u32;
+    for word in &words[..10] {
+        total += *word as u32;
     }
     words[5] = checksum(total);
 }

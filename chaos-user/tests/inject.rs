@@ -56,7 +56,7 @@ impl Place {
     fn start(&self, arguments: &[&str]) -> Child {
         let child =
             self.inject(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while self.status()["runs"][0]["faults"][0].is_null() {
             assert!(Instant::now() < until, "the fault did not come into force");
             std::thread::sleep(Duration::from_millis(20));
