@@ -8,14 +8,27 @@ use super::Source;
 pub(super) fn check(sources: &[Source]) -> Vec<String> {
     sources
         .iter()
+        .filter(|source| source.path.extension().is_some_and(|end| end == "rs"))
         .filter(|source| source.path.components().any(|part| part.as_os_str() == "src"))
-        .filter(|source| !is_root(&source.path) && !is_declared(&source.path, sources))
+        .filter(|source| !is_root(&source.path, sources) && !is_declared(&source.path, sources))
         .map(|source| format!("{}: no `mod` declares this file", source.path.display()))
         .collect()
 }
 
-/// Crate roots, which cargo finds by itself.
-fn is_root(path: &Path) -> bool {
+/// Crate roots: those that cargo finds by itself, and those that a manifest names.
+fn is_root(path: &Path, sources: &[Source]) -> bool {
+    let named = |manifest: &Source| {
+        let file = manifest.path.parent().and_then(|package| path.strip_prefix(package).ok());
+        file.is_some_and(|file| {
+            let line = format!("path = \"{}\"", file.display());
+            manifest.text.lines().any(|text| text.trim() == line)
+        })
+    };
+    let manifests = sources.iter().filter(|source| source.path.ends_with("Cargo.toml"));
+    cargo_finds(path) || manifests.into_iter().any(named)
+}
+
+fn cargo_finds(path: &Path) -> bool {
     let in_folder = |name| path.parent().is_some_and(|parent| parent.ends_with(name));
     (in_folder("src") && (path.ends_with("lib.rs") || path.ends_with("main.rs")))
         || in_folder("src/bin")
@@ -91,6 +104,16 @@ mod tests {
             source("a/tests/anything.rs", ""),
         ];
         assert_eq!(check(&sources), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_manifest_names_crate_roots() {
+        let sources = [
+            source("a/Cargo.toml", "[[bin]]\nname = \"x\"\npath = \"src/x.rs\"\n"),
+            source("a/src/x.rs", ""),
+            source("b/src/x.rs", ""),
+        ];
+        assert_eq!(check(&sources), ["b/src/x.rs: no `mod` declares this file"]);
     }
 
     #[test]

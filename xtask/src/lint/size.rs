@@ -9,6 +9,7 @@ const LIMIT: usize = 600;
 pub(super) fn check(sources: &[Source]) -> Vec<String> {
     sources
         .iter()
+        .filter(|source| source.path.extension().is_some_and(|end| end == "rs"))
         .map(|source| (source, source.text.lines().count()))
         .filter(|&(_, lines)| lines > LIMIT)
         .map(|(source, lines)| {
