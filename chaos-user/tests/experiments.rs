@@ -168,8 +168,7 @@ fn every_experiment_that_is_shipped_passes() {
     let mut arguments = vec!["run", "--json"];
     arguments.extend(files.iter().map(String::as_str));
     let done = place.chaos(&arguments).output().unwrap();
-    let runs: Value =
-        serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+    let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
     assert_eq!(code(&done), 0, "{runs:#}");
     assert!(runs.as_array().unwrap().iter().all(|run| run["verdict"] == "PASS"), "{runs:#}");
 }
