@@ -154,3 +154,21 @@ fn bad_files_touch_nothing_and_exit_64() {
     let done = place.chaos(&["run", "partitoin"]).output().unwrap();
     assert_eq!(code(&done), 64);
 }
+
+#[test]
+fn every_experiment_that_is_shipped_passes() {
+    let place = Place::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "yaml"));
+    files.sort();
+    assert!(files.len() >= 3, "{files:?}");
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let mut arguments = vec!["run", "--json"];
+    arguments.extend(files.iter().map(String::as_str));
+    let done = place.chaos(&arguments).output().unwrap();
+    let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+    assert_eq!(code(&done), 0, "{runs:#}");
+    assert!(runs.as_array().unwrap().iter().all(|run| run["verdict"] == "PASS"), "{runs:#}");
+}

@@ -29,7 +29,7 @@ const FOLDERS: [&str; 9] =
     ["/dev", "/proc", "/sys", "/run", "/tmp", "/root", "/var/lib", "/var/log", "/etc"];
 
 /// Folders of the workspace that tests and experiments read, beside Rust sources.
-const DATA: [&str; 2] = ["experiments", "chaos-user/tests"];
+const DATA: [&str; 3] = ["experiments", "chaos-user/tests", "examples/marketplace"];
 
 /// What every guest of one run is made of.
 #[derive(Debug)]
