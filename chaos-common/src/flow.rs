@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn like_flows_spread_over_the_buckets() {
         // A thousand connections of one client: ports or addresses that count up.
-        let mut used = [[0u32; BUCKETS4 as usize]; 2];
+        let mut used = vec![vec![0u32; BUCKETS4 as usize]; 2];
         for i in 0..1000u16 {
             let kind = FlowKind { local_port: 32_768 + i, ..KIND };
             used[0][FlowKey4::new(1, 2, &kind).bucket() as usize] += 1;
