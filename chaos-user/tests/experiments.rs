@@ -157,6 +157,10 @@ fn bad_files_touch_nothing_and_exit_64() {
 
 #[test]
 fn every_experiment_that_is_shipped_passes() {
+    if std::env::var_os("CHAOS_TEST_SLOWNESS").is_some() {
+        println!("CHAOS-SKIP every_experiment_that_is_shipped_passes real-time");
+        return;
+    }
     let place = Place::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
     let mut files: Vec<PathBuf> =
