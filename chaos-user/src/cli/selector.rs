@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 
 use super::UsageError;
-use crate::experiment::units::{Direction, Percent, PortRange, Prefix, Protocol, nearest};
+use crate::experiment::units::{Direction, Percent, PortRange, Prefix, Protocol};
 use crate::host::Cgroups;
 use crate::kernel::netns::NetNs;
-use crate::plan::{Action, CgroupRef, Connections, Rule, Selector};
+use crate::plan::{CgroupRef, Connections, Protect, Rule, Selector};
 
 /// Which packets. All options must hold together; an option given several times holds if any of
 /// its values does.
@@ -53,10 +53,11 @@ pub(super) struct SelectorArgs {
     /// TCP connections that begin after the fault does, or that were there before
     #[arg(long, value_name = "new|established")]
     connections: Option<ConnectionsArg>,
-    /// Flows that the fault never touches, as `remote=PREFIX,remote-port=PORT,local=…,local-port=…,
-    /// proto=…`; repeatable. The SSH session that this runs in is always protected
-    #[arg(long, value_name = "FLOWS", value_parser = parse_protect)]
-    protect: Vec<Rule>,
+    /// Flows that the fault never touches: `dns`, `metadata` (of clouds), or
+    /// `remote=PREFIX,remote-port=PORT,local=…,local-port=…,proto=…`; repeatable. The SSH session
+    /// that this runs in is always protected
+    #[arg(long, value_name = "FLOWS")]
+    protect: Vec<Protect>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -120,60 +121,12 @@ impl SelectorArgs {
     }
 
     /// Rules for what must not be touched.
-    pub(super) fn protected(&self) -> &[Rule] {
-        &self.protect
+    pub(super) fn protected(&self) -> impl Iterator<Item = &Rule> {
+        self.protect.iter().flat_map(Protect::rules)
     }
 
     /// Whether the other side is named at all.
     pub(super) fn names_remote(&self) -> bool {
         !self.remote.is_empty()
-    }
-}
-
-const KEYS: [&str; 5] = ["remote", "remote-port", "local", "local-port", "proto"];
-
-fn parse_protect(text: &str) -> Result<Rule, String> {
-    let mut selector = Selector { direction: Direction::Both, ..Selector::default() };
-    for part in text.split(',') {
-        let Some((key, value)) = part.split_once('=') else {
-            return Err(format!(
-                "`{part}` is not of the form KEY=VALUE; keys are {}",
-                KEYS.join(", ")
-            ));
-        };
-        let at = |error: crate::experiment::UnitError| format!("{key}: {error}");
-        match key {
-            "remote" => selector.remote.push(value.parse().map_err(at)?),
-            "remote-port" => selector.remote_ports.push(value.parse().map_err(at)?),
-            "local" => selector.local.push(value.parse().map_err(at)?),
-            "local-port" => selector.local_ports.push(value.parse().map_err(at)?),
-            "proto" => selector.protocol = Some(value.parse().map_err(at)?),
-            _ => {
-                let hint = nearest(key, KEYS)
-                    .map_or_else(String::new, |key| format!("; did you mean `{key}`?"));
-                return Err(format!("there is no key `{key}`{hint}; keys are {}", KEYS.join(", ")));
-            }
-        }
-    }
-    Ok(Rule { name: format!("protect {text}"), selector, action: Action::Protect })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn protects_what_is_named() {
-        let rule = parse_protect("remote=10.0.0.0/8,remote-port=22,proto=tcp").unwrap();
-        assert_eq!(rule.action, Action::Protect);
-        assert_eq!(rule.selector.remote, ["10.0.0.0/8".parse().unwrap()]);
-        assert_eq!(rule.selector.protocol, Some(Protocol::TCP));
-    }
-
-    #[test]
-    fn says_what_is_wrong() {
-        assert!(parse_protect("10.0.0.1").unwrap_err().contains("KEY=VALUE"));
-        assert!(parse_protect("remot=10.0.0.1").unwrap_err().contains("did you mean `remote`"));
-        assert!(parse_protect("remote-port=x").unwrap_err().starts_with("remote-port:"));
     }
 }

@@ -9,43 +9,20 @@ use chaos_common::Hook;
 use super::journal::{ActiveFault, ActiveRule, Journal, Record};
 use super::network::end;
 use super::{Fault, FaultError, NetworkFault, RuleEvidence};
-use crate::experiment::units::{Direction, PortRange, Protocol, nearest};
-use crate::host::{Cgroups, SshSession};
+use crate::experiment::units::{Direction, nearest};
+use crate::host::Cgroups;
 use crate::kernel::bpf::{
     Attached, CgroupProgram, Device, EventStream, Filter, HookPoint, HookSnapshot, LeaseHandle,
     Mechanism, Object, Sizes, TcProgram, Trace,
 };
 use crate::kernel::netlink::{Link, Netlink};
 use crate::kernel::netns::NetNs;
-use crate::plan::{Action, Compiled, Request, Rule, Selector, compile};
+use crate::plan::{Action, Compiled, Request, compile};
 
 /// The devices whose traffic the local stack sends and receives: up, and no port of a bridge or
 /// bond, whose packets are seen on the device above already.
 pub fn default_devices(links: &[Link]) -> Vec<Link> {
     links.iter().filter(|link| link.up && link.master.is_none()).cloned().collect()
-}
-
-/// Rules that exempt the operator's SSH sessions.
-pub fn protection(sessions: &[SshSession]) -> Vec<Rule> {
-    sessions
-        .iter()
-        .filter_map(|session| {
-            let port = |port| PortRange::new(port, port).ok();
-            Some(Rule {
-                name: format!("protect ssh from {}", session.client.0),
-                selector: Selector {
-                    direction: Direction::Both,
-                    protocol: Some(Protocol::TCP),
-                    local: vec![session.server.0.into()],
-                    local_ports: vec![port(session.server.1)?],
-                    remote: vec![session.client.0.into()],
-                    remote_ports: vec![port(session.client.1)?],
-                    ..Selector::default()
-                },
-                action: Action::Protect,
-            })
-        })
-        .collect()
 }
 
 #[derive(Debug)]
@@ -134,7 +111,9 @@ impl Scope {
     fn attach_cgroups(&mut self) -> Result<(), FaultError> {
         let mut arriving: Vec<PathBuf> = Vec::new();
         let mut calling: Vec<PathBuf> = Vec::new();
-        for (rule, hooks) in self.fault.rules.iter().zip(&self.hooks) {
+        let rules = self.fault.rules.iter().zip(&self.hooks);
+        // Protection looks where other rules act, and brings nothing of its own.
+        for (rule, hooks) in rules.filter(|(rule, _)| rule.action != Action::Protect) {
             let cgroup = rule.selector.cgroup.as_ref();
             if hooks.contains(&Hook::CgroupIngress) {
                 arriving.extend(cgroup.map(|cgroup| cgroup.path.clone()));

@@ -10,4 +10,4 @@ pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::boot_time;
 pub use feature::{Feature, Support, features};
-pub use ssh::{SshSession, operator_sessions};
+pub use ssh::{SshSession, ancestors, operator_sessions};

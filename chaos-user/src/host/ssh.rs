@@ -34,17 +34,21 @@ fn address(text: &str) -> Option<IpAddr> {
 pub fn operator_sessions() -> Vec<SshSession> {
     let mut sessions = BTreeSet::new();
     sessions.extend(std::env::var("SSH_CONNECTION").ok().as_deref().and_then(SshSession::parse));
-    let mut pid = std::process::id();
-    while let Some(parent) = parent_of(pid).filter(|&parent| parent > 1) {
+    for parent in ancestors(std::process::id()) {
         let environment = std::fs::read(format!("/proc/{parent}/environ")).unwrap_or_default();
         let value = environment
             .split(|&byte| byte == 0)
             .filter_map(|entry| std::str::from_utf8(entry).ok())
             .find_map(|entry| entry.strip_prefix("SSH_CONNECTION="));
         sessions.extend(value.and_then(SshSession::parse));
-        pid = parent;
     }
     sessions.into_iter().collect()
+}
+
+/// The processes that one descends from, its parent first, the first process left out.
+pub fn ancestors(pid: u32) -> Vec<u32> {
+    let parent = |pid: &u32| parent_of(*pid).filter(|&parent| parent > 1);
+    std::iter::successors(parent(&pid), parent).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From rules to the tables of the classifier.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_common::control::flag;
 use chaos_common::flow::Matches;
@@ -130,9 +130,14 @@ pub fn compile(request: &Request<'_>) -> Result<Compiled, CompileError> {
     }
     let mut builder = Builder::default();
     let mut all_hooks = Vec::with_capacity(given);
+    let acting = request.rules.iter().filter(|rule| rule.action != Action::Protect);
+    let used: BTreeSet<Hook> = acting.flat_map(hooks).collect();
     for (index, rule) in request.rules.iter().enumerate() {
         rule.check()?;
-        let hooks = hooks(rule);
+        let mut hooks = hooks(rule);
+        if rule.action == Action::Protect {
+            hooks.extend(further_protection(&rule.selector, &used));
+        }
         let devices = request.devices.get(index).map_or(&[][..], Vec::as_slice);
         for &hook in &hooks {
             builder.add(hook, index as u16, rule, devices)?;
@@ -164,11 +169,26 @@ fn hooks(rule: &Rule) -> Vec<Hook> {
     hooks
 }
 
+/// Where else protection has to look: wherever a rule of the same fault may act.
+fn further_protection<'a>(
+    selector: &'a Selector,
+    used: &'a BTreeSet<Hook>,
+) -> impl Iterator<Item = Hook> + 'a {
+    let arriving = selector.direction != Direction::To && selector.cgroup.is_none();
+    let calling = selector.direction != Direction::From && known_when_calling(selector);
+    [(Hook::CgroupIngress, arriving), (Hook::Connect, calling)]
+        .into_iter()
+        .filter_map(|(hook, fits)| (fits && used.contains(&hook)).then_some(hook))
+}
+
 /// At connect time the local end and the device are not known yet, and nothing is established.
 fn connects(selector: &Selector, action: &Action) -> bool {
     let Action::Reject(reject) = action else { return false };
-    reject.errno.is_some()
-        && selector.devices.is_empty()
+    reject.errno.is_some() && known_when_calling(selector)
+}
+
+fn known_when_calling(selector: &Selector) -> bool {
+    selector.devices.is_empty()
         && selector.local.is_empty()
         && selector.local_ports.is_empty()
         && selector.flows.is_none()

@@ -5,10 +5,13 @@
 
 mod compile;
 mod masks;
+mod protect;
 mod rule;
 mod selector;
 
 pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
+pub(crate) use protect::protecting;
+pub use protect::{ENDPOINTS, Endpoint, Protect};
 pub use rule::fraction as share_of_flows;
 pub use rule::{Action, Answer, Errno, Loss, Reject, Rule, RuleError, UnknownErrno};
 pub use selector::{CgroupRef, Connections, Selector};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chaos::experiment::units::Direction;
 use chaos::fault::Session;
 use chaos::host::Cgroups;
-use chaos::plan::{Action, Loss, Selector};
+use chaos::plan::{Action, Loss, Protect, Selector};
 
 use crate::net::{FAMILIES, datagrams, received};
 use crate::roles::Helper;
@@ -113,5 +113,37 @@ fn a_cgroup_includes_those_below_it() {
         assert_eq!(received(&there, 50), 0);
         assert_eq!(active.heal().unwrap()[0].acted, 50);
         drop(helper);
+    });
+}
+
+#[test]
+fn protected_flows_of_a_cgroup_arrive() {
+    const NAME: &str = "cgroups::protected_flows_of_a_cgroup_arrive";
+    isolated(NAME, || {
+        let Ok(cgroups) = Cgroups::find() else {
+            println!("CHAOS-SKIP {NAME} cgroup2");
+            return;
+        };
+        let pair = Pair::new();
+        let group = Group::new(&cgroups, "protected");
+        let mut inside = Helper::start("sender", &pair.near);
+        group.add(&inside);
+        let (far, near) = FAMILIES[0];
+        let (spared, hit) = (pair.far_socket(far), pair.far_socket(far));
+        let address = inside.ask(&format!("bind {near}"));
+        let cgroup = Some(cgroups.by_path(group.0.to_str().unwrap()).unwrap());
+        let selector = Selector { direction: Direction::From, cgroup, ..Selector::default() };
+        let mut fault = pair.fault(selector, Action::Drop(Loss::Always));
+        let port = spared.local_addr().unwrap().port();
+        let protect: Protect = format!("remote-port={port},proto=udp").parse().unwrap();
+        fault.rules.extend(protect.rules().iter().cloned());
+        let active = Session::start("cgroup", &[fault]).unwrap();
+        for (socket, arrived) in [(&spared, "50"), (&hit, "0")] {
+            for _ in 0..50 {
+                socket.send_to(b"to a helper", &address).unwrap();
+            }
+            assert_eq!(inside.ask("receive 50"), arrived);
+        }
+        assert_eq!(active.heal().unwrap()[0].acted, 50);
     });
 }

@@ -7,6 +7,7 @@ mod cgroups;
 mod drops;
 mod endings;
 mod net;
+mod protected;
 mod refusals;
 mod roles;
 #[path = "../support/mod.rs"]

@@ -219,7 +219,7 @@ impl CommonArgs {
             Rule { name: name.into(), selector: selector.selector(default_direction)?, action };
         let mut rules = vec![rule];
         rules.extend(protection(&operator_sessions()));
-        rules.extend(selector.protected().iter().cloned());
+        rules.extend(selector.protected().cloned());
         let mechanism = match attach {
             AttachArg::Auto => Mechanism::Auto,
             AttachArg::Tcx => Mechanism::Tcx,

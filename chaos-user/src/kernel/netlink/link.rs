@@ -33,6 +33,8 @@ pub struct Link {
     pub running: bool,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
+    /// The device that it is a VLAN (macvlan, ipvlan) of.
+    pub below: Option<u32>,
     /// Whether its packets begin with an Ethernet header (loopback's do).
     pub ethernet: bool,
 }
@@ -48,13 +50,16 @@ impl From<LinkMessage> for Link {
             up: message.header.flags.contains(LinkFlags::Up),
             running: false,
             master: None,
+            below: None,
             ethernet: matches!(
                 message.header.link_layer_type,
                 LinkLayerType::Ether | LinkLayerType::Loopback
             ),
         };
+        let mut related = None;
         for attribute in message.attributes {
             match attribute {
+                LinkAttribute::Link(index) => related = Some(index),
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
@@ -69,6 +74,9 @@ impl From<LinkMessage> for Link {
                 _ => {}
             }
         }
+        // For a veth this is its peer, whose number may be one of another namespace.
+        let stacked = ["vlan", "macvlan", "macvtap", "ipvlan"];
+        link.below = related.filter(|_| link.kind.as_deref().is_some_and(|k| stacked.contains(&k)));
         link
     }
 }
