@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::UsageError;
 use super::output::out;
-use crate::report::{journal, json, junit, markdown, terminal};
+use crate::report::{html, journal, json, junit, markdown, terminal};
 use crate::run::{RunFolder, read_log};
 use crate::verdict::judge;
 
@@ -36,6 +36,8 @@ enum Format {
     Junit,
     /// Text for an issue or a pull request
     Markdown,
+    /// A page that needs nothing else
+    Html,
 }
 
 impl ReportArgs {
@@ -48,6 +50,9 @@ impl ReportArgs {
             Format::Json => json(&findings)?,
             Format::Markdown => markdown(&findings),
             Format::Junit => junit(std::slice::from_ref(&findings))?,
+            Format::Html => {
+                html(&events, &findings).context("the log does not begin as a run does")?
+            }
             Format::Journal => serde_json::to_string_pretty(&journal(&events, &findings))? + "\n",
         };
         out(&text);

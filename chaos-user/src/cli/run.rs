@@ -14,7 +14,7 @@ use super::output::{complain, out, say};
 use crate::exit::Exit;
 use crate::host::check_capabilities;
 use crate::lab::{Lab, LabOptions};
-use crate::report::{Shown, Tally, journal, json, junit, markdown, progress, terminal};
+use crate::report::{Shown, Tally, html, journal, json, junit, markdown, progress, terminal};
 use crate::run::{
     Clock as _, EventLog, Interrupt, LabWorld, Options, RunFolder, SystemClock, Trouble, Values,
     conduct,
@@ -128,6 +128,8 @@ impl RunArgs {
         folder.write("report.txt", &terminal(&findings))?;
         folder.write("report.json", &json(&findings)?)?;
         folder.write("report.md", &markdown(&findings))?;
+        folder
+            .write("report.html", &html(&events, &findings).context("the run left no events")?)?;
         folder.write("junit.xml", &junit(std::slice::from_ref(&findings))?)?;
         let journal = serde_json::to_string_pretty(&journal(&events, &findings))?;
         folder.write("journal.json", &(journal + "\n"))?;

@@ -1,5 +1,6 @@
 //! Reports: pure renderers of what a run showed. The same events give the same bytes.
 
+mod html;
 mod journal;
 mod json;
 mod junit;
@@ -7,6 +8,10 @@ mod markdown;
 mod progress;
 mod terminal;
 
+#[cfg(test)]
+mod sample;
+
+pub use html::html;
 pub use journal::journal;
 pub use json::json;
 pub use junit::{JunitError, junit};
