@@ -83,7 +83,8 @@ fn gather() -> anyhow::Result<Status> {
             Run { name: run.name, live: run.live, pid, remaining_ms: 0, faults: Vec::new() };
         for record in run.records {
             let Record::Active { faults, deadline } = record else { continue };
-            entry.remaining_ms = deadline.saturating_sub(boot_time()) / 1_000_000;
+            let remaining = deadline.saturating_sub(boot_time()) / 1_000_000;
+            entry.remaining_ms = entry.remaining_ms.max(remaining);
             for fault in faults {
                 // A run that ends at this moment has taken its counters along.
                 let evidence =

@@ -15,13 +15,17 @@ mod protect;
 mod recover;
 mod root_netem;
 mod scope;
+mod undo;
 
 pub use error::FaultError;
 pub use evidence::{Fault, RuleEvidence};
-pub use journal::{Journal, JournalError, Record, RunState, runs};
+pub use journal::{
+    ActiveFault, ActiveRule, Entry, Journal, JournalError, NetnsRef, Record, RunState, runs,
+};
 pub use lockout::{Harm, LockedOut, WayIn, check_device, check_processes, ways_in};
 pub use network::{Active, NetworkFault, Session};
 pub use protect::protection;
 pub use recover::{HealReport, heal_runs, live_counters};
 pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
 pub use scope::{Preview, default_devices, preview};
+pub use undo::{FilterUndo, PausedUndo, RootNetemRecord, Undo, UndoError, Undone};

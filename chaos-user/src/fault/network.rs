@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chaos_common::Hook;
 
-use super::journal::{Journal, Record};
+use super::journal::{Entry, Journal, Record};
 use super::lease::Keeper;
 use super::scope::Scope;
 use super::{Fault, FaultError, RuleEvidence};
@@ -44,17 +44,22 @@ impl Session {
     /// Checks and prepares all faults, then brings them into force together. On an error nothing
     /// is in force and nothing is left behind.
     pub fn start(run: &str, faults: &[NetworkFault]) -> Result<Active, FaultError> {
+        Self::start_in(&Journal::create(run)?, faults)
+    }
+
+    /// [`Self::start`] as a part of a run that has a journal already.
+    pub fn start_in(journal: &Journal, faults: &[NetworkFault]) -> Result<Active, FaultError> {
         let (trace, lines) = channel();
         let mut active = Active {
             scopes: Vec::with_capacity(faults.len()),
             keeper: None,
-            journal: Some(Journal::create(run)?),
+            shown: None,
             deadline: 0,
             lines,
             last_events: VecDeque::new(),
         };
         // On an error, dropping `active` undoes what was done so far.
-        active.bring_into_force(faults, &trace)?;
+        active.bring_into_force(journal, faults, &trace)?;
         Ok(active)
     }
 }
@@ -65,7 +70,8 @@ impl Session {
 pub struct Active {
     scopes: Vec<Scope>,
     keeper: Option<Keeper>,
-    journal: Option<Journal>,
+    /// What `chaos status` shows; it also keeps the journal open.
+    shown: Option<Entry>,
     deadline: u64,
     lines: Receiver<String>,
     last_events: VecDeque<Fault>,
@@ -77,11 +83,11 @@ const EVENTS_KEPT: usize = 4096;
 impl Active {
     fn bring_into_force(
         &mut self,
+        journal: &Journal,
         faults: &[NetworkFault],
         trace: &Sender<String>,
     ) -> Result<(), FaultError> {
-        let Self { scopes, keeper, journal, deadline, .. } = self;
-        let Some(journal) = journal else { return Ok(()) };
+        let Self { scopes, keeper, shown, deadline, .. } = self;
         for fault in faults {
             scopes.push(Scope::prepare(fault, journal, trace)?);
         }
@@ -92,10 +98,10 @@ impl Active {
         for (scope, fault) in scopes.iter_mut().zip(faults) {
             scope.arm(now, end_of(fault))?;
         }
-        journal.append(&Record::Active {
+        *shown = Some(journal.append(Record::Active {
             faults: scopes.iter().map(Scope::describe).collect::<Result<_, _>>()?,
             deadline: *deadline,
-        })?;
+        })?);
         Ok(())
     }
 
@@ -191,11 +197,7 @@ impl Active {
         self.scopes.iter().for_each(|scope| scope.lease().disarm());
         let left: Vec<String> = self.scopes.drain(..).rev().flat_map(Scope::undo).collect();
         self.keeper = None;
-        if let Some(journal) = self.journal.take()
-            && left.is_empty()
-        {
-            journal.finish();
-        }
+        self.shown.take().into_iter().for_each(Entry::done);
         left
     }
 }

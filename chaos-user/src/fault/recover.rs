@@ -1,19 +1,16 @@
 //! `chaos heal` and `chaos status`: other processes' runs, live and dead.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chaos_common::Hook;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::pidfd_send_signal;
 
-use super::journal::{ActiveFault, Record, RunState, runs};
-use super::root_netem::{RootNetemError, RootNetemHealed, RootNetemUndo};
-use super::{FaultError, RuleEvidence};
+use super::journal::{ActiveFault, Record, RunState, runs, sweep};
+use super::{FaultError, RuleEvidence, Undone};
 use crate::kernel::bpf::Counters;
-use crate::kernel::netlink::Netlink;
-use crate::kernel::netlink::qdisc::TcSocket;
-use crate::kernel::netns::NetNs;
 
 /// What `chaos heal` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
@@ -29,9 +26,6 @@ pub struct HealReport {
 /// How long a live run gets to heal itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Names that every program attached by this tool begins with.
-const PROGRAM_PREFIX: &str = "chaos_";
-
 /// Ends live runs (all, or the named ones) and undoes what dead ones left. Idempotent.
 pub fn heal_runs(only: &[String], leave_live: bool) -> Result<HealReport, FaultError> {
     let mut report = HealReport::default();
@@ -44,54 +38,52 @@ pub fn heal_runs(only: &[String], leave_live: bool) -> Result<HealReport, FaultE
             }
         }
     }
-    let claimed = Claims::of_live_runs()?;
+    sweep()?;
     for run in runs()?.into_iter().filter(|run| wanted(run) && !run.live) {
-        let mut undone = Vec::new();
-        let mut failures = Vec::new();
-        for record in &run.records {
-            if let Record::RootNetem { netns, undo } = record {
-                // A namespace that is gone took its qdiscs along.
-                let Some(netns) = NetNs::find(netns.inode) else { continue };
-                match heal_root(&netns, undo) {
-                    Ok(what) => undone.extend(what),
-                    Err(error) => {
-                        failures.push(format!("run `{}`, {}: {error}", run.name, undo.device));
-                    }
-                }
-            }
-            if let Record::Filter { netns, ifindex, device } = record {
-                // A namespace that is gone took its filters along.
-                let Some(netns) = NetNs::find(netns.inode) else { continue };
-                if claimed.devices.contains(&(netns.inode(), *ifindex)) {
-                    failures.push(format!(
-                        "run `{}`, {device}: another run is starting on this device; try again",
-                        run.name
-                    ));
-                    continue;
-                }
-                match remove_filters(&netns, *ifindex, &claimed) {
-                    Ok(removed) => {
-                        undone
-                            .extend(removed.into_iter().map(|name| format!("{name} on {device}")));
-                    }
-                    Err(error) => failures.push(format!("run `{}`, {device}: {error}", run.name)),
-                }
-            }
-        }
-        let name = run.name.clone();
+        // Somebody else is at it, or it is live after all.
+        let Some(_alone) = run.take()? else { continue };
+        let (undone, mut failures) = replay(&run);
+        failures.extend(run.damaged.iter().map(|damage| {
+            format!("its journal, {damage}; what it was about is not known (`chaos doctor` looks)")
+        }));
         if failures.is_empty() {
             run.forget()?;
-            report.recovered.push((name, undone));
+            report.recovered.push((run.name.clone(), undone));
         }
-        report.left.extend(failures);
+        report.left.extend(failures.into_iter().map(|why| format!("run `{}`, {why}", run.name)));
     }
     Ok(report)
 }
 
+/// Undoes what a run left, the latest first; says what was put back, and what could not be.
+pub(super) fn replay(run: &RunState) -> (Vec<String>, Vec<String>) {
+    let (mut undone, mut failures) = (Vec::new(), Vec::new());
+    let before_boot = run.before_boot();
+    for undo in run.records.iter().rev().filter_map(Record::undo) {
+        if before_boot && !undo.survives_reboot() {
+            continue;
+        }
+        match undo.undo() {
+            Ok(Undone::Nothing) => {}
+            Ok(Undone::Restored(what)) => undone.push(what),
+            Err(error) => failures.push(format!("{}: {error}", undo.describe())),
+        }
+    }
+    (undone, failures)
+}
+
 fn end_live(run: &RunState) -> Result<(), String> {
     let pid = run.pid().ok_or("its journal does not say which process it is")?;
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
-        .map_err(|errno| format!("could not ask process {pid} to end it: {}", errno.desc()))?;
+    let asked = match run.controller() {
+        Some(controller) => match controller.open() {
+            Some(pidfd) => pidfd_send_signal(&pidfd, rustix::process::Signal::TERM)
+                .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
+            // Its guardian is healing.
+            None => Ok(()),
+        },
+        None => kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM),
+    };
+    asked.map_err(|errno| format!("could not ask process {pid} to end it: {}", errno.desc()))?;
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         let still_live = runs()
@@ -104,81 +96,6 @@ fn end_live(run: &RunState) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Err(format!("process {pid} did not end it within {} s", PATIENCE.as_secs()))
-}
-
-type FilterId = (u64, u32, String, u16, u32);
-
-/// What live runs say is theirs.
-#[derive(Default)]
-struct Claims {
-    filters: BTreeSet<FilterId>,
-    /// Devices of runs that are just starting: which of the filters are theirs is not known yet.
-    devices: BTreeSet<(u64, u32)>,
-}
-
-impl Claims {
-    fn of_live_runs() -> Result<Self, FaultError> {
-        let mut claims = Self::default();
-        for run in runs()?.into_iter().filter(|run| run.live) {
-            let started = run.records.iter().any(|r| matches!(r, Record::Active { .. }));
-            for record in run.records {
-                match record {
-                    Record::Filter { netns, ifindex, .. } if !started => {
-                        claims.devices.insert((netns.inode, ifindex));
-                    }
-                    Record::Active { faults, .. } => {
-                        for fault in faults {
-                            claims.add(fault);
-                        }
-                    }
-                    Record::Begin { .. } | Record::Filter { .. } | Record::RootNetem { .. } => {}
-                }
-            }
-        }
-        Ok(claims)
-    }
-
-    fn add(&mut self, fault: ActiveFault) {
-        let inode = fault.netns.inode;
-        let filters = fault.attached.into_iter().filter_map(|point| point.filter);
-        self.filters.extend(filters.map(|filter| {
-            (inode, filter.ifindex, filter.direction, filter.priority, filter.handle)
-        }));
-    }
-}
-
-fn remove_filters(netns: &NetNs, ifindex: u32, claims: &Claims) -> Result<Vec<String>, FaultError> {
-    let inode = netns.inode();
-    netns.block_on(|| async move {
-        let netlink = Netlink::open()?;
-        let mut removed = Vec::new();
-        for direction in ["ingress", "egress"] {
-            for filter in netlink.bpf_filters(ifindex, direction).await? {
-                let id = (inode, ifindex, direction.into(), filter.priority(), filter.handle());
-                if filter.name.starts_with(PROGRAM_PREFIX) && !claims.filters.contains(&id) {
-                    netlink.delete_filter(&filter).await?;
-                    removed.push(filter.name.clone());
-                }
-            }
-        }
-        if !removed.is_empty() {
-            netlink.delete_clsact_if_empty(ifindex).await?;
-        }
-        Ok(removed)
-    })?
-}
-
-/// Puts the root qdisc back. `None` if the device is gone.
-fn heal_root(netns: &NetNs, undo: &RootNetemUndo) -> Result<Option<String>, RootNetemError> {
-    let healed = netns.run(|| undo.heal(&mut TcSocket::open()?))??;
-    let device = &undo.device;
-    Ok(match healed {
-        RootNetemHealed::AsBefore => Some(format!("root netem on {device}")),
-        RootNetemHealed::AsFarAsPossible { difference } => {
-            Some(format!("root netem on {device} (forced: {difference})"))
-        }
-        RootNetemHealed::DeviceGone => None,
-    })
 }
 
 /// Reads the counters of another process's fault.

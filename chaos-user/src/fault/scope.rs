@@ -6,14 +6,14 @@ use std::sync::mpsc::Sender;
 
 use chaos_common::Hook;
 
-use super::journal::{ActiveFault, ActiveRule, Journal, Record};
+use super::journal::{ActiveFault, ActiveRule, Entry, HostLock, Journal, Record};
 use super::network::end;
-use super::{Fault, FaultError, NetworkFault, RuleEvidence};
+use super::{Fault, FaultError, FilterUndo, NetworkFault, RuleEvidence};
 use crate::experiment::units::{Direction, nearest};
 use crate::host::Cgroups;
 use crate::kernel::bpf::{
-    Attached, CgroupProgram, Device, EventStream, Filter, HookPoint, HookSnapshot, LeaseHandle,
-    Mechanism, Object, Sizes, TcProgram, Trace,
+    Attached, CgroupProgram, Device, EventStream, HookPoint, HookSnapshot, LeaseHandle, Mechanism,
+    Object, Sizes, TcProgram, Trace,
 };
 use crate::kernel::netlink::{Link, Netlink};
 use crate::kernel::netns::NetNs;
@@ -35,14 +35,21 @@ pub(super) struct Scope {
     object: Object,
     events: EventStream,
     trace: Option<Trace>,
-    attached: Vec<Attached>,
+    attached: Vec<Placed>,
+}
+
+/// A program in its place, with the record of it if it would stay there without this process.
+#[derive(Debug)]
+struct Placed {
+    attached: Attached,
+    entry: Option<Entry>,
 }
 
 impl Scope {
     /// Everything up to, but not including, the moment packets are hit.
     pub(super) fn prepare(
         fault: &NetworkFault,
-        journal: &mut Journal,
+        journal: &Journal,
         trace: &Sender<String>,
     ) -> Result<Self, FaultError> {
         let links = fault.netns.block_on(|| async { Netlink::open()?.links().await })??;
@@ -82,7 +89,7 @@ impl Scope {
         Ok(())
     }
 
-    fn attach_tc(&mut self, used: &[&Link], journal: &mut Journal) -> Result<(), FaultError> {
+    fn attach_tc(&mut self, used: &[&Link], journal: &Journal) -> Result<(), FaultError> {
         let wanted: BTreeSet<Hook> = self.hooks.iter().flatten().copied().collect();
         let netns = self.fault.netns.clone();
         let mechanism = self.fault.mechanism;
@@ -91,20 +98,47 @@ impl Scope {
                 Device { index: link.index, name: link.name.clone(), ethernet: link.ethernet };
             for &hook in &wanted {
                 let Some(program) = TcProgram::of(&device, hook) else { continue };
-                if mechanism != Mechanism::Tcx {
-                    // Written before it is known whether TCX will do: an undo record without
-                    // anything to undo is harmless, the reverse is not.
-                    journal.append(&Record::Filter {
-                        netns: (&netns).into(),
-                        ifindex: device.index,
-                        device: device.name.clone(),
-                    })?;
+                if mechanism == Mechanism::Tcx {
+                    self.place(&netns, &device, program, None)?;
+                    continue;
                 }
-                let object = &mut self.object;
-                let attached = netns.run(|| object.attach_tc(&device, program, mechanism))??;
-                self.attached.push(attached);
+                // No other run may add or remove the clsact qdisc between the look and the filter.
+                let _alone = HostLock::take()?;
+                let exists = netns
+                    .block_on(|| async { Netlink::open()?.has_clsact(device.index).await })??;
+                // Written before it is known whether TCX will do: an undo record without anything
+                // to undo is harmless, the reverse is not.
+                let entry = journal.append(Record::Filter(FilterUndo {
+                    netns: (&netns).into(),
+                    ifindex: device.index,
+                    device: device.name.clone(),
+                    program: Some(self.object.program_id(program)?),
+                    clsact: FilterUndo::owns_clsact(exists, &netns, device.index)?,
+                }))?;
+                self.place(&netns, &device, program, Some(entry))?;
             }
         }
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        netns: &NetNs,
+        device: &Device,
+        program: TcProgram,
+        entry: Option<Entry>,
+    ) -> Result<(), FaultError> {
+        let (object, mechanism) = (&mut self.object, self.fault.mechanism);
+        let attached = netns.run(|| object.attach_tc(device, program, mechanism))??;
+        let entry = match attached.point.filter {
+            Some(_) => entry,
+            None => {
+                // A link goes with this process, so the record is about nothing.
+                entry.into_iter().for_each(Entry::done);
+                None
+            }
+        };
+        self.attached.push(Placed { attached, entry });
         Ok(())
     }
 
@@ -128,12 +162,12 @@ impl Scope {
         }
         for path in topmost(arriving) {
             let attached = self.object.attach_cgroup(&path, CgroupProgram::Ingress)?;
-            self.attached.push(attached);
+            self.attached.push(Placed { attached, entry: None });
         }
         for path in topmost(calling) {
             for program in CgroupProgram::CALLS {
                 let attached = self.object.attach_cgroup(&path, program)?;
-                self.attached.push(attached);
+                self.attached.push(Placed { attached, entry: None });
             }
         }
         Ok(())
@@ -148,7 +182,7 @@ impl Scope {
     }
 
     pub(super) fn attached(&self) -> impl Iterator<Item = &HookPoint> {
-        self.attached.iter().map(|attached| &attached.point)
+        self.attached.iter().map(|placed| &placed.attached.point)
     }
 
     pub(super) fn hooks(&self) -> Result<HookSnapshot, FaultError> {
@@ -227,19 +261,18 @@ impl Scope {
     fn detach_all(&mut self) -> Vec<String> {
         self.object.disarm();
         let mut left = Vec::new();
-        while let Some(attached) = self.attached.pop() {
+        while let Some(Placed { attached, entry }) = self.attached.pop() {
             let point = attached.point.clone();
             let object = &mut self.object;
-            let outcome = match &point.filter {
-                None => object.detach(attached).map_err(FaultError::from),
-                Some(filter) => {
-                    let netns = self.fault.netns.clone();
-                    netns
-                        .run(|| object.detach(attached).map_err(FaultError::from))
-                        .map_err(FaultError::from)
-                        .and_then(|outcome| outcome)
-                        .and_then(|()| verify_gone(&netns, filter))
-                }
+            let netns = self.fault.netns.clone();
+            let detached = netns
+                .run(|| object.detach(attached).map_err(FaultError::from))
+                .map_err(FaultError::from)
+                .and_then(|outcome| outcome);
+            // The record says what has to be gone, reads it back, and sees to the clsact qdisc.
+            let outcome = match entry {
+                Some(entry) => entry.undo().map(|_| ()).map_err(|error| error.to_string()),
+                None => detached.map_err(|error| error.to_string()),
             };
             if let Err(error) = outcome {
                 left.push(format!("{point}: {error}"));
@@ -335,24 +368,6 @@ fn find<'a>(name: &str, links: &'a [Link], netns: &NetNs) -> Result<&'a Link, Fa
             known: links.iter().map(|link| link.name.clone()).collect(),
         }),
     }
-}
-
-/// Reads back that a filter is gone, and takes away the clsact qdisc that was added for it.
-fn verify_gone(netns: &NetNs, filter: &Filter) -> Result<(), FaultError> {
-    let filter = filter.clone();
-    netns.block_on(|| async move {
-        let netlink = Netlink::open()?;
-        let present = netlink.bpf_filters(filter.ifindex, &filter.direction).await?;
-        if let Some(still) = present.into_iter().find(|present| {
-            (present.priority(), present.handle()) == (filter.priority, filter.handle)
-        }) {
-            netlink.delete_filter(&still).await?;
-        }
-        if filter.added_clsact {
-            netlink.delete_clsact_if_empty(filter.ifindex).await?;
-        }
-        Ok(())
-    })?
 }
 
 /// Arriving packets are recognised by their cgroup alone, whatever namespace the socket is in.

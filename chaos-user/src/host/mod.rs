@@ -4,10 +4,12 @@ mod capability;
 mod cgroup;
 mod clock;
 mod feature;
+mod process_id;
 mod ssh;
 
 pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
-pub use clock::boot_time;
+pub use clock::{boot_id, boot_time};
 pub use feature::{Feature, Support, features};
+pub use process_id::ProcessId;
 pub use ssh::{SshSession, ancestors, operator_sessions};

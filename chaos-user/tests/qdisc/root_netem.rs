@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chaos::fault::{
-    Journal, Record, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo, heal_runs,
+    Journal, Record, RootNetem, RootNetemError, RootNetemHealed, RootNetemRecord, RootNetemUndo,
+    heal_runs,
 };
 use chaos::kernel::netlink::qdisc::{
     Distribution, Handle, Loss, Netem, Place, Probability, QdiscSpec, Restore, RootQdisc,
@@ -217,10 +218,11 @@ fn the_journal_of_a_dead_run_is_enough() {
         build_htb(tc, device);
         let before = RootQdisc::snapshot(tc, device).unwrap();
         let plan = RootNetem::plan(tc, device, delay(), false).unwrap();
-        let mut journal = Journal::create("dead").unwrap();
+        let journal = Journal::create("dead").unwrap();
         let netns = (&NetNs::current().unwrap()).into();
         let undo = Box::new(plan.undo().clone());
-        journal.append(&Record::RootNetem { netns, undo }).unwrap();
+        let record = Record::RootNetem(RootNetemRecord { netns, undo });
+        let _ = journal.append(record).unwrap();
         // Stands for the netem, which not every kernel has: it is known by its handle.
         let ours = Place::root(device, plan.undo().ours);
         tc.replace(ours, &QdiscSpec::Tbf(TBF)).unwrap();

@@ -114,8 +114,6 @@ pub struct Filter {
     pub priority: u16,
     /// Handle.
     pub handle: u32,
-    /// Whether the clsact qdisc was added for it.
-    pub added_clsact: bool,
 }
 
 impl fmt::Display for HookPoint {
@@ -162,7 +160,8 @@ impl Object {
                 other => return other,
             }
         }
-        let added_clsact = qdisc_add_clsact(&device.name).is_ok();
+        // There may be one already; if there is none then, attaching says so.
+        let _ = qdisc_add_clsact(&device.name);
         let classifier = self.classifier(name)?;
         let failed = attach_error(name, &device.name);
         let id = classifier
@@ -178,7 +177,6 @@ impl Object {
             direction: direction(attach_type).into(),
             priority: link.priority().map_err(&failed)?,
             handle: link.handle().map_err(&failed)?.into(),
-            added_clsact,
         };
         Ok(Attached {
             point: point(name, &device.name, "clsact", Some(filter)),
@@ -252,6 +250,14 @@ impl Object {
             }
         }
         Ok(())
+    }
+
+    /// The kernel's id of a program, by which its filter is known before it is there.
+    pub fn program_id(&mut self, program: TcProgram) -> Result<u32, BpfError> {
+        let TcProgram { name, .. } = program;
+        let info = self.classifier(name)?.info();
+        info.map(|info| info.id())
+            .map_err(|source| BpfError::Program { program: name, source: Box::new(source) })
     }
 
     /// The loaded classifier with this name, for benchmarks and test runs as well.

@@ -83,6 +83,23 @@ impl Netlink {
         Ok(())
     }
 
+    /// Whether a device has a clsact qdisc.
+    pub async fn has_clsact(&self, ifindex: u32) -> Result<bool, NetlinkError> {
+        let get = self.handle.qdisc().get().index(ifindex.cast_signed());
+        let object = format!("qdiscs of device {ifindex}");
+        let qdiscs = match get.execute().try_collect::<Vec<_>>().await {
+            Ok(qdiscs) => qdiscs,
+            Err(error) => match refused("list", object)(error) {
+                NetlinkError::Refused { errno: Errno::ENODEV, .. } => return Ok(false),
+                error => return Err(error),
+            },
+        };
+        // Not every kernel filters the dump.
+        Ok(qdiscs.iter().any(|qdisc| {
+            qdisc.header.index == ifindex.cast_signed() && qdisc.header.parent == TcHandle::CLSACT
+        }))
+    }
+
     /// Deletes a device's clsact qdisc if nothing is on it any more; true if it is gone.
     pub async fn delete_clsact_if_empty(&self, ifindex: u32) -> Result<bool, NetlinkError> {
         for (direction, _) in PARENTS {

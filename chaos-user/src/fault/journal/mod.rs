@@ -1,0 +1,25 @@
+//! The journal: what must be undone is on disk before it is done.
+//!
+//! One root-only folder per run, `journal.jsonl` in it, one checksummed record per line, each synced
+//! before [`Journal::append`] returns. The processes of a run hold a lock on the file, which the
+//! kernel releases when the last of them dies, whatever the reason.
+//!
+//! To journal a change of a new kind: a struct that says how to find the change again, an
+//! [`Undo`](super::Undo) for it, a variant of [`Record`] that holds it, and a line in
+//! [`Record::undo`]. Then append the record, make the change, and when the fault ends
+//! [`Entry::undo`] it, which runs the very code that runs after a crash.
+
+mod error;
+mod file;
+mod folder;
+mod line;
+mod lock;
+mod record;
+mod runs;
+
+pub use error::JournalError;
+pub use file::{Entry, Journal};
+pub(super) use lock::HostLock;
+pub use record::{ActiveFault, ActiveRule, NetnsRef, Record};
+pub(super) use runs::sweep;
+pub use runs::{RunState, runs};
