@@ -114,6 +114,18 @@ fn processes_are_frozen_killed_and_restarted() {
 }
 
 #[test]
+fn probes_see_processes_logs_and_names() {
+    let place = Place::new();
+    let (exit, runs) = place.run(&place.copy("probes.yaml", &[]));
+    assert_eq!(exit, 0, "{runs:#}");
+    let silent = ("fault: kill", "fault: pause");
+    let (exit, runs) = place.run(&place.copy("probes.yaml", &[silent]));
+    assert_eq!((exit, &runs[0]["verdict"]), (1, &Value::from("FAIL")), "{runs:#}");
+    let because = runs[0]["because"].as_str().unwrap();
+    assert!(because.starts_with("`is-gone` under the fault"), "{because}");
+}
+
+#[test]
 fn an_interrupt_heals_and_exits_3() {
     let place = Place::new();
     let long = place.copy("cut.yaml", &[("duration: 1s", "duration: 60s")]);

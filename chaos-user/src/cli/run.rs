@@ -120,7 +120,9 @@ impl RunArgs {
         let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);
         let make = || {
             let lab = bring_up(found, folder.path(), interrupt)?;
-            LabWorld::new(lab, values.variables.clone(), base, run_id(found), options.seed)
+            let world =
+                LabWorld::new(lab, values.variables.clone(), base, run_id(found), options.seed)?;
+            Ok(world.watching(experiment))
         };
         conduct(experiment, make, &log, &options);
         let events = log.finish().context("write the event log")?;

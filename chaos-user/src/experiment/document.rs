@@ -129,6 +129,17 @@ pub(super) struct ProviderDocument {
     // tcp
     pub(super) host: Option<Text>,
     pub(super) port: Option<Spanned<u16>>,
+    // log, procfs, metrics, prometheus and dns
+    pub(super) pattern: Option<Text>,
+    pub(super) since: Option<Text>,
+    #[serde(rename = "pid-file")]
+    pub(super) pid_file: Option<Text>,
+    pub(super) metric: Option<Text>,
+    pub(super) labels: Option<Spanned<IndexMap<String, String>>>,
+    pub(super) query: Option<Text>,
+    pub(super) name: Option<Text>,
+    pub(super) server: Option<Text>,
+    pub(super) family: Option<Text>,
     // python and shared by the toolkit's providers
     pub(super) module: Option<Text>,
     pub(super) func: Option<Text>,
@@ -171,6 +182,7 @@ impl ProviderDocument {
         }
         present!(
             url, method, headers, arguments, timeout, verify_tls, max_retries, path, host, port,
+            pattern, since, pid_file as "pid-file", metric, labels, query, name, server, family,
             module, func, secrets, fault, duration, behavior, between, node, process, direction,
             devices, protocol, local, remote, local_ports as "local-ports",
             remote_ports as "remote-ports", flows, connections, loss, exact, seed

@@ -5,11 +5,13 @@
 //! here reads a clock, a network or an environment; the only input is the text of a file.
 
 mod activity;
+mod bounds;
 mod check;
 mod document;
 mod error;
 mod fault;
 mod model;
+mod observe;
 mod provider;
 mod tolerance;
 pub mod units;
@@ -19,10 +21,14 @@ mod variables;
 mod tests;
 
 pub use activity::{Activity, Kind, Pauses, Phase, Phases};
+pub use bounds::{Bounds, Growth};
 pub use error::{ExperimentError, Place, Problem};
 pub use fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
 pub use model::{Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime};
+pub use observe::{
+    DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
+};
 pub use provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
-pub use tolerance::{Observation, Tolerance};
-pub use units::{Direction, Percent, PortRange, Prefix, Protocol, Rate, Span, UnitError};
+pub use tolerance::{FIRST, Observation, Tolerance};
+pub use units::{Bytes, Direction, Percent, PortRange, Prefix, Protocol, Rate, Span, UnitError};
 pub use variables::Variables;

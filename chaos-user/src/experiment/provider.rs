@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::fault::FaultSpec;
+use super::observe::{DnsCall, LogCall, MetricsCall, ProcfsCall, PrometheusCall};
 use super::units::Span;
 
 /// What an activity does.
@@ -15,6 +16,16 @@ pub enum Provider {
     Process(ProcessCall),
     /// A TCP connection.
     Tcp(TcpCall),
+    /// A name to be resolved.
+    Dns(DnsCall),
+    /// Lines of a log.
+    Log(LogCall),
+    /// What the kernel says about a process.
+    Procfs(ProcfsCall),
+    /// A page of metrics.
+    Metrics(MetricsCall),
+    /// A query to a Prometheus server.
+    Prometheus(PrometheusCall),
     /// A fault.
     Fault(FaultSpec),
 }

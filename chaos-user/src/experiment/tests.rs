@@ -80,7 +80,7 @@ fn mistakes_are_told_with_their_place() {
     insta::assert_snapshot!(replaced("[buyer, server]", "[buyer, buyer]"), @r#"e.yaml:15:57: `between` must be two nodes or two lists of nodes, with no node on both sides, not ["buyer","buyer"]"#);
     insta::assert_snapshot!(replaced("[before, after]", "[before, afer]"), @"e.yaml:9:15: `afer` is not a phase; did you mean `after`?; valid are before, fault, after, always");
     insta::assert_snapshot!(replaced("      tolerance: 200\n", ""), @"e.yaml:7:7: the activity `buyer-reaches-server` needs `tolerance`, what its outcome has to be");
-    insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regexp }"), @"e.yaml:11:18: `regexp` is not a type of tolerance; did you mean `regex`?; valid are regex, jsonpath, range, fails, latency, all");
+    insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regexp }"), @"e.yaml:11:18: `regexp` is not a type of tolerance; did you mean `regex`?; valid are regex, jsonpath, range, number, count, growth, latency, fails, percentile, all");
     insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regex, pattern: '(' }"), @"e.yaml:11:18: `(` is not a regular expression: unclosed group");
     insta::assert_snapshot!(replaced("lab: lab.yaml\n", ""), @"e.yaml:6:7: `from` names a lab node, but the experiment has no `lab`");
     insta::assert_snapshot!(replaced("type: http, url", "type: python, module: m, url"), @"e.yaml:10:17: python providers are not run: `m` would need the Chaos Toolkit; use `http`, `process` or `chaos`, or call it through `process`");
@@ -125,6 +125,49 @@ fn tolerances_judge_like_the_toolkit() {
         reply
     ));
     assert!(!accepts(json!({"type": "fails"}), json!({})));
+    let seen = json!({"rss": 2_000_000, "lines": ["a", "b"], "first": {"rss": 1_500_000}});
+    let number = |limit: &str, to: serde_json::Value| {
+        accepts(json!({"type": "number", "target": "rss", limit: to}), seen.clone())
+    };
+    assert!(number("below", json!("2MiB")) && !number("below", json!(2_000_000)));
+    assert!(number("at-most", json!("2MB")) && number("above", json!(1)));
+    let count =
+        |most| accepts(json!({"type": "count", "target": "lines", "at-most": most}), seen.clone());
+    assert!(count(2) && !count(1));
+    let growth = |below: serde_json::Value| {
+        accepts(json!({"type": "growth", "target": "rss", "below": below}), seen.clone())
+    };
+    assert!(growth(json!("34%")) && !growth(json!("33%")) && growth(json!("1MB")));
+    let found = |below| {
+        accepts(json!({"type": "jsonpath", "path": "$.a[*]", "below": below}), json!({"a": [1, 2]}))
+    };
+    assert!(found(3) && !found(2));
+    assert!(accepts(json!({"type": "percentile", "share": "95%", "of": true}), json!(true)));
+}
+
+#[test]
+fn what_probes_look_at_is_read_strictly() {
+    let one = |provider: &str, tolerance: &str| {
+        format!(
+            "title: t\nlab: l\nmethod:\n  - {{ name: p, type: probe, tolerance: {tolerance},\n      provider: {provider} }}\n"
+        )
+    };
+    let provider = |text: &str| refused(&one(text, "1"));
+    let tolerance = |text: &str| refused(&one("{ type: log, path: x, pattern: x }", text));
+    insta::assert_snapshot!(provider("{ type: logs, pattern: x }"), @"e.yaml:5:25: `logs` is not a type of provider; did you mean `log`?; valid are http, process, tcp, dns, log, procfs, metrics, prometheus, chaos, python");
+    insta::assert_snapshot!(provider("{ type: log, path: x }"), @"e.yaml:5:17: a log provider needs `pattern`, what to look for");
+    insta::assert_snapshot!(provider("{ type: log, pattern: x, process: p }"), @"e.yaml:5:17: a log provider without `path` needs `node`, here or as a key of `target`");
+    insta::assert_snapshot!(provider("{ type: log, path: x, pattern: x, node: p }"), @"e.yaml:5:36: `path` and `process` exclude each other; keep one");
+    insta::assert_snapshot!(provider("{ type: log, path: x, pattern: x, since: fase }"), @"e.yaml:5:58: `fase` is not a beginning; valid are phase, run");
+    insta::assert_snapshot!(provider("{ type: procfs, pid-file: x, node: n }"), @"e.yaml:5:43: `pid-file` and `process` exclude each other; keep one");
+    insta::assert_snapshot!(provider("{ type: metrics, url: x }"), @"e.yaml:5:17: a metrics provider needs `metric`, the metric's name");
+    insta::assert_snapshot!(provider("{ type: metrics, url: x, metric: x, query: x }"), @"e.yaml:5:60: `query` has no meaning for `metrics`; it takes url, metric, labels, timeout");
+    insta::assert_snapshot!(provider("{ type: prometheus, url: x }"), @"e.yaml:5:17: a prometheus provider needs `query`, the query in PromQL");
+    insta::assert_snapshot!(provider("{ type: dns, name: x, server: resolver }"), @"e.yaml:5:47: `server` must be an address, or an address and a port such as `10.0.0.2:53`, not resolver");
+    insta::assert_snapshot!(tolerance("{ type: number, target: count }"), @"e.yaml:4:40: a tolerance of type number needs `below`, or `above`, `at-least` or `at-most`");
+    insta::assert_snapshot!(tolerance("{ type: number, below: 5M }"), @r#"e.yaml:4:40: `below` must be a number, or a size such as `64MiB`, not "5M""#);
+    insta::assert_snapshot!(tolerance("{ type: growth, target: rss, below: 0% }"), @r#"e.yaml:4:40: `below` must be more than 0: a percentage such as `20%`, a number, or a size, not "0%""#);
+    insta::assert_snapshot!(tolerance("{ type: all, of: [{ type: percentile, share: 9%, of: 1 }] }"), @"e.yaml:4:40: a percentile counts looks, so it has to be the outermost tolerance");
 }
 
 proptest::proptest! {

@@ -6,7 +6,11 @@ use regex::Regex;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::units::Span;
+use super::bounds::{Bounds, Growth};
+use super::units::{Percent, Span};
+
+/// The key of an output under which the first output of the run is, for [`Tolerance::Growth`].
+pub const FIRST: &str = "first";
 
 /// What a probe saw.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +49,8 @@ pub enum Tolerance {
         count: Option<usize>,
         /// What they have to be.
         expect: Option<Value>,
+        /// What each of them, a number, has to keep to.
+        bounds: Bounds,
     },
     /// A number between bounds, both included.
     Range {
@@ -54,6 +60,34 @@ pub enum Tolerance {
         high: f64,
         /// Which part of the output; the whole if not given.
         target: Option<String>,
+    },
+    /// A number within limits.
+    Number {
+        /// The limits.
+        bounds: Bounds,
+        /// Which part of the output; the whole if not given.
+        target: Option<String>,
+    },
+    /// A list with so many items, or a text with so many lines.
+    Count {
+        /// How many.
+        bounds: Bounds,
+        /// Which part of the output; the whole if not given.
+        target: Option<String>,
+    },
+    /// A number that grew by less than this since the first look of the run.
+    Growth {
+        /// How much.
+        below: Growth,
+        /// Which part of the output.
+        target: String,
+    },
+    /// Not every look has to be so, only this share of those in a phase.
+    Percentile {
+        /// The share.
+        share: Percent,
+        /// What they have to be.
+        of: Box<Tolerance>,
     },
     /// Nothing must come back: the probe fails or runs out of time.
     Fails,
@@ -74,6 +108,9 @@ impl Tolerance {
     pub fn accepts(&self, seen: &Observation) -> bool {
         if let Self::All(parts) = self {
             return parts.iter().all(|part| part.accepts(seen));
+        }
+        if let Self::Percentile { of, .. } = self {
+            return of.accepts(seen);
         }
         if *self == Self::Fails {
             return seen.error.is_some();
@@ -100,10 +137,15 @@ impl Tolerance {
                 Value::String(text) => pattern.is_match(text),
                 other => pattern.is_match(&other.to_string()),
             },
-            Self::JsonPath { path, target, count, expect, .. } => {
+            Self::JsonPath { path, target, count, expect, bounds, .. } => {
                 let part = part(output, target.as_deref());
                 let parsed = part.as_str().and_then(|text| serde_json::from_str(text).ok());
                 let found = path.query(parsed.as_ref().unwrap_or(part)).all();
+                if !bounds.is_empty()
+                    && !found.iter().all(|one| number(one).is_some_and(|n| bounds.accept(n)))
+                {
+                    return false;
+                }
                 let enough = count.map_or(!found.is_empty(), |count| found.len() == count);
                 match expect {
                     Some(Value::Array(wanted)) => {
@@ -115,19 +157,52 @@ impl Tolerance {
                 }
             }
             Self::Range { low, high, target } => {
-                let part = part(output, target.as_deref());
-                let number = match part {
-                    Value::String(text) => text.trim().parse().ok(),
-                    other => other.as_f64(),
-                };
+                let number = number(part(output, target.as_deref()));
                 number.is_some_and(|number| *low <= number && number <= *high)
             }
+            Self::Number { bounds, target } => {
+                number(part(output, target.as_deref())).is_some_and(|n| bounds.accept(n))
+            }
+            Self::Count { bounds, target } => {
+                let count = match part(output, target.as_deref()) {
+                    Value::Array(items) => items.len(),
+                    Value::Object(map) => map.len(),
+                    Value::String(text) => text.lines().count(),
+                    _ => return false,
+                };
+                bounds.accept(count as f64)
+            }
+            Self::Growth { below, target } => {
+                let first = output.get(FIRST).and_then(|first| first.get(target));
+                match (first.and_then(number), output.get(target).and_then(number)) {
+                    (Some(first), Some(now)) => below.accepts(first, now),
+                    _ => false,
+                }
+            }
             Self::Latency(below) => seen.took < below.nanos(),
-            Self::Fails | Self::All(_) => false,
+            Self::Fails | Self::All(_) | Self::Percentile { .. } => false,
         }
     }
 
-    /// The variables filled in, where the Chaos Toolkit does so.
+    /// Whether it compares with the first look of the run.
+    pub fn needs_first(&self) -> bool {
+        match self {
+            Self::Growth { .. } => true,
+            Self::All(parts) => parts.iter().any(Self::needs_first),
+            Self::Percentile { of, .. } => of.needs_first(),
+            _ => false,
+        }
+    }
+
+    /// The share of looks in a phase that has to be so.
+    pub fn share(&self) -> Option<Percent> {
+        match self {
+            Self::Percentile { share, .. } => Some(*share),
+            _ => None,
+        }
+    }
+
+    /// What was seen, in one line.
     pub fn describe_seen(seen: &Observation) -> String {
         if let Some(error) = &seen.error {
             return error.clone();
@@ -140,7 +215,8 @@ impl Tolerance {
                     other => other.to_string(),
                 });
                 let parts = [status, body.filter(|body| !body.is_empty())];
-                parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+                let text = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+                if text.is_empty() { seen.output.to_string() } else { text }
             }
             other => other.to_string(),
         };
@@ -159,6 +235,13 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    }
+}
+
 fn part<'a>(output: &'a Value, target: Option<&str>) -> &'a Value {
     target.and_then(|key| output.get(key)).unwrap_or(output)
 }
@@ -174,14 +257,25 @@ impl fmt::Display for Tolerance {
                 write!(f, "one of {}", Value::Array(values.clone()))
             }
             Self::Regex { pattern, target } => write!(f, "{}matching /{pattern}/", of(target)),
-            Self::JsonPath { text, target, count, expect, .. } => {
+            Self::JsonPath { text, target, count, expect, bounds, .. } => {
                 write!(f, "{}{text}", of(target))?;
                 if let Some(count) = count {
                     write!(f, " found {count} times")?;
                 }
+                if !bounds.is_empty() {
+                    write!(f, " {bounds}")?;
+                }
                 expect.as_ref().map_or(Ok(()), |expect| write!(f, " = {expect}"))
             }
             Self::Range { low, high, target } => write!(f, "{}from {low} to {high}", of(target)),
+            Self::Number { bounds, target } => write!(f, "{}{bounds}", of(target)),
+            Self::Count { bounds, target } => {
+                write!(f, "{}count {bounds}", of(target))
+            }
+            Self::Growth { below, target } => {
+                write!(f, "{target} grown by less than {below}")
+            }
+            Self::Percentile { share, of } => write!(f, "in {share} of looks {of}"),
             Self::Fails => f.write_str("no answer"),
             Self::Latency(below) => write!(f, "an answer in less than {below}"),
             Self::All(parts) => {

@@ -17,7 +17,7 @@ const BODY: usize = 16 << 20;
 pub(super) fn request(
     call: &HttpCall,
     place: &Place<'_>,
-) -> Result<impl Future<Output = Result<Value, String>> + Send + 'static, String> {
+) -> Result<impl Future<Output = Result<Value, String>> + Send + 'static + use<>, String> {
     let variables = place.variables;
     let text = variables.fill_text(&call.url);
     let url = Url::parse(&text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;

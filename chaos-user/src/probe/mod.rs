@@ -1,19 +1,29 @@
-//! Probes and actions of the user's own: http, tcp, and programs that run and end.
+//! Probes and actions of the user's own: requests, programs, logs, processes, metrics, names.
 
+mod dns;
+mod exposition;
 mod http;
+mod log;
+mod memory;
+mod metrics;
 mod process;
+mod procfs;
 mod tcp;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::experiment::{Observation, Provider, Span, Variables};
+use crate::experiment::{
+    Activity, FIRST, Observation, Provider, Span, Target, Tolerance, Variables,
+};
 use crate::kernel::netns::NetNsRuntime;
 use crate::target::{Spawner, Surroundings};
+
+pub use memory::Memory;
 
 /// How much longer than its time-out a probe may take before it counts as stuck.
 const SLACK: Duration = Duration::from_secs(2);
@@ -32,6 +42,23 @@ pub struct Place<'a> {
     pub variables: &'a Variables,
     /// What relative program paths are relative to.
     pub base: &'a Path,
+    /// A process of the lab.
+    pub process: &'a dyn Fn(&Target) -> Result<ProcessView, String>,
+    /// What was seen before.
+    pub memory: &'a Memory,
+}
+
+/// A process of the lab as probes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessView {
+    /// Its number while it runs.
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// How it ended last.
+    pub exit: Option<String>,
+    /// Where its output goes.
+    pub log: PathBuf,
 }
 
 impl std::fmt::Debug for Place<'_> {
@@ -41,18 +68,35 @@ impl std::fmt::Debug for Place<'_> {
 }
 
 /// Runs it, bounded in time, and says what came back.
-pub fn perform(provider: &Provider, place: &Place<'_>) -> Observation {
+pub fn perform(activity: &Activity, place: &Place<'_>) -> Observation {
+    let provider = &activity.provider;
     let began = Instant::now();
-    let outcome = match provider {
-        Provider::Http(call) => http::request(call, place)
-            .and_then(|request| inside(place.runtime, call.timeout, request)),
-        Provider::Tcp(call) => inside(place.runtime, call.timeout, tcp::connect(call, place)),
-        Provider::Process(call) => process::run(call, place),
-        Provider::Fault(_) => Err("a fault is injected, not performed".into()),
-    };
+    let outcome =
+        match provider {
+            Provider::Http(call) => http::request(call, place)
+                .and_then(|request| inside(place.runtime, call.timeout, request)),
+            Provider::Tcp(call) => inside(place.runtime, call.timeout, tcp::connect(call, place)),
+            Provider::Process(call) => process::run(call, place),
+            Provider::Dns(call) => dns::resolve(call, place)
+                .and_then(|answer| inside(place.runtime, call.timeout, answer)),
+            Provider::Log(call) => log::look(&activity.name, call, place),
+            Provider::Procfs(call) => procfs::look(call, place),
+            Provider::Metrics(call) => metrics::scrape(call, place)
+                .and_then(|page| inside(place.runtime, call.timeout, page)),
+            Provider::Prometheus(call) => metrics::query(call, place)
+                .and_then(|reply| inside(place.runtime, call.timeout, reply)),
+            Provider::Fault(_) => Err("a fault is injected, not performed".into()),
+        };
     let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     match outcome {
-        Ok(output) => Observation { output, error: None, took },
+        Ok(mut output) => {
+            let compares = activity.tolerance.as_ref().is_some_and(Tolerance::needs_first);
+            if compares && let Some(first) = output.as_object().map(|_| &output) {
+                let first = place.memory.first(&activity.name, first);
+                output[FIRST] = first;
+            }
+            Observation { output, error: None, took }
+        }
         Err(error) => Observation { output: Value::Null, error: Some(error), took },
     }
 }

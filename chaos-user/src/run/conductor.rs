@@ -71,6 +71,7 @@ fn info(experiment: &Experiment, options: &Options) -> RunInfo {
             expected: tolerance.to_string(),
             during: activity.during,
             within: activity.within,
+            share: tolerance.share(),
             detects: activity.detects,
         })
     };

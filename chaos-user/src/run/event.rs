@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exit::Exit;
-use crate::experiment::{Kind, Phases, Span};
+use crate::experiment::{Kind, Percent, Phases, Span};
 use crate::fault::RuleEvidence;
 
 /// The version of the event log's format. A reader refuses others.
@@ -107,6 +107,9 @@ pub struct ProbeSpec {
     pub during: Phases,
     /// How long after the beginning of a phase it may take.
     pub within: Option<Span>,
+    /// The share of looks in a phase that has to be as expected; all if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Percent>,
     /// Whether it counts as detecting the fault.
     pub detects: bool,
 }

@@ -9,10 +9,14 @@ use super::network::{self, NodeRules};
 use super::process;
 use super::world::{ActiveFault, Trouble, World};
 use crate::exit::Exit;
-use crate::experiment::{Activity, FaultSpec, FaultWork, Observation, Span, Variables};
+use crate::experiment::{
+    Activity, Experiment, FaultSpec, FaultWork, LogCall, LogSource, Observation, Provider, Span,
+    Target, Variables,
+};
+use crate::fault::RuleEvidence;
 use crate::kernel::netns::{NetNs, NetNsRuntime};
-use crate::lab::Lab;
-use crate::probe;
+use crate::lab::{Lab, LabNode};
+use crate::probe::{self, Memory, ProcessView};
 use crate::target::Spawner;
 
 /// The surroundings of a run: a lab, or this host.
@@ -25,6 +29,7 @@ pub struct LabWorld {
     base: PathBuf,
     run: String,
     seed: u64,
+    memory: Memory,
 }
 
 impl LabWorld {
@@ -45,7 +50,36 @@ impl LabWorld {
             runtimes.insert(Some(node.name().to_owned()), runtime);
         }
         let spawner = Spawner::on_host().map_err(|error| unable(&error))?;
-        Ok(Self { lab, runtimes, spawner, variables, base, run, seed })
+        let memory = Memory::default();
+        for process in lab.iter().flat_map(Lab::nodes).flat_map(LabNode::processes) {
+            // It began with the lab.
+            memory.watch_whole(&process.command().log);
+        }
+        Ok(Self { lab, runtimes, spawner, variables, base, run, seed, memory })
+    }
+
+    /// Logs that the experiment's probes look at count from now on.
+    #[must_use]
+    pub fn watching(self, experiment: &Experiment) -> Self {
+        for activity in experiment.activities() {
+            if let Provider::Log(LogCall { source: LogSource::Path(path), .. }) = &activity.provider
+            {
+                self.memory.watch(&self.base.join(self.variables.fill_text(path)));
+            }
+        }
+        self
+    }
+
+    fn process(&self, target: &Target) -> Result<ProcessView, String> {
+        let lab = self.lab.as_ref().ok_or_else(|| Self::no_lab().text)?;
+        let node = lab.node(&target.node).map_err(|error| error.to_string())?;
+        let process = node.process(&target.process).map_err(|error| error.to_string())?;
+        Ok(ProcessView {
+            pid: process.pid(),
+            restarts: process.restarts(),
+            exit: process.last_exit().map(|exit| exit.to_string()),
+            log: process.command().log.clone(),
+        })
     }
 
     fn addresses(&self, node: &str) -> Vec<IpAddr> {
@@ -93,7 +127,7 @@ impl World for LabWorld {
         let runtime = self.runtimes.get(&activity.from).filter(|_| spawner.is_some());
         match (runtime, spawner) {
             (Some(runtime), Some(spawner)) => probe::perform(
-                &activity.provider,
+                activity,
                 &probe::Place {
                     runtime,
                     resolve: &resolve,
@@ -101,6 +135,8 @@ impl World for LabWorld {
                     spawner,
                     variables: &self.variables,
                     base: &self.base,
+                    process: &|target| self.process(target),
+                    memory: &self.memory,
                 },
             ),
             _ => Observation {
@@ -123,7 +159,8 @@ impl World for LabWorld {
         name: &str,
         fault: &FaultSpec,
     ) -> Result<Box<dyn ActiveFault + 'a>, Trouble> {
-        match &fault.work {
+        self.memory.begin_phase();
+        let active = match &fault.work {
             FaultWork::Network(spec) => network::inject(
                 &self.run,
                 name,
@@ -136,7 +173,8 @@ impl World for LabWorld {
                 let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;
                 process::inject(lab, name, target, *act)
             }
-        }
+        }?;
+        Ok(Box::new(Noted { active, memory: &self.memory }))
     }
 
     fn nodes(&self) -> Vec<(String, Vec<String>)> {
@@ -147,5 +185,18 @@ impl World for LabWorld {
                 (node.name().to_owned(), addresses)
             })
             .collect()
+    }
+}
+
+/// A fault whose healing begins a phase.
+struct Noted<'a> {
+    active: Box<dyn ActiveFault + 'a>,
+    memory: &'a Memory,
+}
+
+impl ActiveFault for Noted<'_> {
+    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+        self.memory.begin_phase();
+        self.active.heal()
     }
 }

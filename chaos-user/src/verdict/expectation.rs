@@ -112,6 +112,11 @@ pub(super) fn once(
     expectation(spec, None, role == Role::Invariant, &all)
 }
 
+/// How many of so many looks may fail.
+fn tolerated(spec: &ProbeSpec, looks: usize) -> f64 {
+    spec.share.map_or(0.0, |share| (looks as f64 * (1.0 - share.fraction())).floor())
+}
+
 fn expectation(
     spec: &ProbeSpec,
     phase: Option<Phase>,
@@ -122,7 +127,7 @@ fn expectation(
         judged.iter().filter(|look| look.result.met != Some(true)).collect();
     let status = match (judged.len(), failed.len()) {
         (0, _) => Status::Unproven,
-        (_, 0) => Status::Holds,
+        (looks, failures) if failures as f64 <= tolerated(spec, looks) => Status::Holds,
         _ => Status::Broken,
     };
     Expectation {

@@ -2,6 +2,7 @@
 
 mod activity;
 mod fault;
+mod observe;
 mod provider;
 mod tolerance;
 mod value;
@@ -19,6 +20,7 @@ use super::fault::FaultWork;
 use super::model::{
     Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime,
 };
+use super::observe::{LogCall, LogSource, ProcfsCall};
 use super::provider::Provider;
 use super::units::{Span, nearest};
 
@@ -186,6 +188,8 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 FaultWork::Network(spec) => spec.nodes.iter().chain(&spec.remote_nodes).collect(),
                 FaultWork::Process(target, _) => vec![&target.node],
             },
+            Provider::Log(LogCall { source: LogSource::Process(target), .. })
+            | Provider::Procfs(ProcfsCall::Process(target)) => vec![&target.node],
             _ => Vec::new(),
         };
         for node in named.into_iter().chain(&activity.from) {

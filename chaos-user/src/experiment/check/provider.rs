@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::activity::Context;
-use super::{Failed, fault, value};
+use super::{Failed, fault, observe, value};
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
@@ -17,20 +17,32 @@ const HTTP_TIMEOUT: Span = Span::from_secs(10);
 const PROCESS_TIMEOUT: Span = Span::from_secs(300);
 /// A handshake without a time-out of its own ends after this long.
 const TCP_TIMEOUT: Span = Span::from_secs(2);
+/// A question without a time-out of its own ends after this long.
+const DNS_TIMEOUT: Span = Span::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 enum Type {
     Http,
     Process,
     Tcp,
+    Dns,
+    Log,
+    Procfs,
+    Metrics,
+    Prometheus,
     Chaos,
     Python,
 }
 
-const TYPES: [(&str, Type); 5] = [
+const TYPES: [(&str, Type); 10] = [
     ("http", Type::Http),
     ("process", Type::Process),
     ("tcp", Type::Tcp),
+    ("dns", Type::Dns),
+    ("log", Type::Log),
+    ("procfs", Type::Procfs),
+    ("metrics", Type::Metrics),
+    ("prometheus", Type::Prometheus),
     ("chaos", Type::Chaos),
     ("python", Type::Python),
 ];
@@ -46,7 +58,8 @@ pub(super) fn provider(
         (place, Problem::Missing { what: what.to_owned(), key, purpose })
     };
     let kind = document.kind.as_ref();
-    let kind = kind.ok_or_else(|| missing("a provider", "type", "http, process, tcp or chaos"))?;
+    let kind =
+        kind.ok_or_else(|| missing("a provider", "type", "such as http, process or chaos"))?;
     let timeout = document.timeout.as_ref().or(outer_timeout);
     let timeout = |default| timeout.map_or(Ok(default), |given| value::span(given, "a time-out"));
     match value::word(kind, "a type of provider", &TYPES)? {
@@ -95,6 +108,15 @@ pub(super) fn provider(
                 port: port.value,
                 timeout: timeout(TCP_TIMEOUT)?,
             }))
+        }
+        Type::Dns => observe::dns(document, place, timeout(DNS_TIMEOUT)?).map(Provider::Dns),
+        Type::Log => observe::log(context, document, place).map(Provider::Log),
+        Type::Procfs => observe::procfs(context, document, place).map(Provider::Procfs),
+        Type::Metrics => {
+            observe::metrics(document, place, timeout(HTTP_TIMEOUT)?).map(Provider::Metrics)
+        }
+        Type::Prometheus => {
+            observe::prometheus(document, place, timeout(HTTP_TIMEOUT)?).map(Provider::Prometheus)
         }
         Type::Chaos => fault::fault(context, document, place).map(Provider::Fault),
     }

@@ -5,19 +5,40 @@ use serde_json::{Map, Value};
 use serde_json_path::JsonPath;
 
 use super::Failed;
+use crate::experiment::bounds::{Bounds, Growth};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::tolerance::Tolerance;
-use crate::experiment::units::nearest;
+use crate::experiment::units::{Bytes, nearest};
 
-const TYPES: [&str; 6] = ["regex", "jsonpath", "range", "fails", "latency", "all"];
+const TYPES: [&str; 10] = [
+    "regex",
+    "jsonpath",
+    "range",
+    "number",
+    "count",
+    "growth",
+    "latency",
+    "fails",
+    "percentile",
+    "all",
+];
 
 pub(super) fn tolerance(value: &Value, place: Place) -> Result<Tolerance, Failed> {
+    read(value, place, true)
+}
+
+/// A tolerance inside another.
+fn inner(value: &Value, place: Place) -> Result<Tolerance, Failed> {
+    read(value, place, false)
+}
+
+fn read(value: &Value, place: Place, outermost: bool) -> Result<Tolerance, Failed> {
     match value {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             Ok(Tolerance::Equals(value.clone()))
         }
         Value::Array(values) => Ok(Tolerance::OneOf(values.clone())),
-        Value::Object(map) => typed(map, place),
+        Value::Object(map) => typed(map, place, outermost),
         Value::Null => Err((
             place,
             Problem::Value {
@@ -29,7 +50,7 @@ pub(super) fn tolerance(value: &Value, place: Place) -> Result<Tolerance, Failed
     }
 }
 
-fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
+fn typed(map: &Map<String, Value>, place: Place, outermost: bool) -> Result<Tolerance, Failed> {
     let kind = match map.get("type") {
         Some(Value::String(kind)) => kind.as_str(),
         _ => {
@@ -38,7 +59,8 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
                 Problem::Missing {
                     what: "a tolerance".into(),
                     key: "type",
-                    purpose: "one of regex, jsonpath, range, fails, latency, all",
+                    purpose: "one of regex, jsonpath, range, number, count, growth, latency, fails, \
+                              percentile, all",
                 },
             ));
         }
@@ -68,7 +90,7 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
             Ok(Tolerance::Regex { pattern: compiled, target })
         }
         "jsonpath" => {
-            keys(&["path", "target", "count", "expect"])?;
+            keys(&["path", "target", "count", "expect", "above", "below", "at-least", "at-most"])?;
             let path = text(map, "path", "the path to follow", place)?.trim();
             let compiled = JsonPath::parse(path).map_err(|error| {
                 let (what, pattern) = ("JSONPath", path.to_owned());
@@ -84,7 +106,8 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
                 ),
             };
             let expect = map.get("expect").cloned();
-            Ok(Tolerance::JsonPath { text: path.to_owned(), path: compiled, target, count, expect })
+            let (text, bounds) = (path.to_owned(), bounds(map, place)?);
+            Ok(Tolerance::JsonPath { text, path: compiled, target, count, expect, bounds })
         }
         "range" => {
             keys(&["range", "target"])?;
@@ -99,6 +122,38 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
                 _ => Err((place, wanted("`range`", "two numbers, the lower first", range))),
             }
         }
+        "number" | "count" => {
+            keys(&["target", "above", "below", "at-least", "at-most"])?;
+            let bounds = bounds(map, place)?;
+            if bounds.is_empty() {
+                let purpose = "or `above`, `at-least` or `at-most`";
+                let what = format!("a tolerance of type {kind}");
+                return Err((place, Problem::Missing { what, key: "below", purpose }));
+            }
+            Ok(match kind {
+                "number" => Tolerance::Number { bounds, target },
+                _ => Tolerance::Count { bounds, target },
+            })
+        }
+        "growth" => {
+            keys(&["target", "below"])?;
+            let target = text(map, "target", "the part of the output that may grow", place)?;
+            let below = growth(map.get("below").unwrap_or(&Value::Null), place)?;
+            Ok(Tolerance::Growth { below, target: target.to_owned() })
+        }
+        "percentile" => {
+            keys(&["share", "of"])?;
+            if !outermost {
+                let why = "a percentile counts looks, so it has to be the outermost tolerance";
+                return Err((place, Problem::Pointless(why)));
+            }
+            let share = text(map, "share", "a percentage such as `95%`", place)?;
+            let share = share.parse().map_err(|error| (place, Problem::Unit(error)))?;
+            let purpose = "the tolerance that this share of looks has to meet";
+            let what = "a tolerance of type percentile".to_owned();
+            let of = map.get("of").ok_or((place, Problem::Missing { what, key: "of", purpose }))?;
+            Ok(Tolerance::Percentile { share, of: Box::new(inner(of, place)?) })
+        }
         "fails" => keys(&[]).map(|()| Tolerance::Fails),
         "latency" => {
             keys(&["below"])?;
@@ -110,7 +165,7 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
             keys(&["of"])?;
             match map.get("of") {
                 Some(Value::Array(parts)) if !parts.is_empty() => {
-                    let parts = parts.iter().map(|part| tolerance(part, place));
+                    let parts = parts.iter().map(|part| inner(part, place));
                     Ok(Tolerance::All(parts.collect::<Result<_, _>>()?))
                 }
                 other => {
@@ -122,7 +177,7 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
         "probe" => Err((
             place,
             Problem::Pointless(
-                "tolerances of type probe are not run; use regex, jsonpath, range or latency",
+                "tolerances of type probe are not run; use regex, jsonpath, number or latency",
             ),
         )),
         other => Err((
@@ -135,6 +190,43 @@ fn typed(map: &Map<String, Value>, place: Place) -> Result<Tolerance, Failed> {
             },
         )),
     }
+}
+
+/// The limits among the keys.
+fn bounds(map: &Map<String, Value>, place: Place) -> Result<Bounds, Failed> {
+    let limit = |key, what| match map.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => amount(value)
+            .map(Some)
+            .ok_or_else(|| (place, wanted(what, "a number, or a size such as `64MiB`", value))),
+    };
+    Ok(Bounds {
+        below: limit("below", "`below`")?,
+        above: limit("above", "`above`")?,
+        at_least: limit("at-least", "`at-least`")?,
+        at_most: limit("at-most", "`at-most`")?,
+    })
+}
+
+/// A number, or the bytes of a size.
+fn amount(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.parse::<Bytes>().ok().map(|bytes| bytes.get() as f64),
+        other => other.as_f64(),
+    }
+}
+
+fn growth(value: &Value, place: Place) -> Result<Growth, Failed> {
+    let share = value.as_str().and_then(|text| text.trim().strip_suffix('%'));
+    let share = share.and_then(|number| number.trim().parse::<f64>().ok());
+    let share = share.filter(|share| share.is_finite() && *share > 0.0);
+    share
+        .map(|share| Growth::Share(share / 100.0))
+        .or_else(|| amount(value).filter(|amount| *amount > 0.0).map(Growth::Amount))
+        .ok_or_else(|| {
+            let needed = "more than 0: a percentage such as `20%`, a number, or a size";
+            (place, wanted("`below`", needed, value))
+        })
 }
 
 fn unknown_key(map: &Map<String, Value>, known: &[&str], place: Place) -> Result<(), Failed> {

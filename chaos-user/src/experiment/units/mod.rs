@@ -5,6 +5,7 @@
 //! its unit is refused, because `10` has been read as ten per cent, ten bits and ten seconds by
 //! one tool or another. Errors say what was given, why it does not do, and what would.
 
+mod bytes;
 mod decimal;
 mod direction;
 mod error;
@@ -16,6 +17,7 @@ mod rate;
 mod span;
 mod text;
 
+pub use bytes::Bytes;
 pub use direction::Direction;
 pub use error::UnitError;
 pub use percent::Percent;

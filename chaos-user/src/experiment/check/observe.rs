@@ -1,0 +1,162 @@
+//! Providers that look at logs, processes, metrics and names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use indexmap::IndexMap;
+use regex::Regex;
+
+use super::activity::Context;
+use super::provider::only;
+use super::{Failed, value};
+use crate::experiment::document::ProviderDocument;
+use crate::experiment::error::{Place, Problem};
+use crate::experiment::fault::Target;
+use crate::experiment::observe::{
+    DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
+};
+use crate::experiment::units::Span;
+
+pub(super) fn log(
+    context: &Context<'_>,
+    document: &ProviderDocument,
+    place: Place,
+) -> Result<LogCall, Failed> {
+    only(document, "log", "pattern, since, node, process, path")?;
+    let pattern = document.pattern.as_ref();
+    let pattern =
+        pattern.ok_or_else(|| missing(place, "a log provider", "pattern", "what to look for"))?;
+    let compiled = Regex::new(&pattern.value).map_err(|error| {
+        let why = error.to_string();
+        let why = why.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+        let (what, text, why) = ("regular expression", pattern.value.clone(), why.to_owned());
+        (pattern.referenced.into(), Problem::Pattern { what, pattern: text, why })
+    })?;
+    let since = match &document.since {
+        None => Since::Phase,
+        Some(word) => {
+            value::word(word, "a beginning", &[("phase", Since::Phase), ("run", Since::Run)])?
+        }
+    };
+    let source = match (&document.path, named(document)) {
+        (Some(path), false) => LogSource::Path(path.value.clone()),
+        (Some(path), true) => {
+            let problem = Problem::Exclusive { one: "path", other: "process" };
+            return Err((path.referenced.into(), problem));
+        }
+        (None, _) => {
+            LogSource::Process(process(context, document, place, "a log provider without `path`")?)
+        }
+    };
+    Ok(LogCall { source, pattern: Pattern(compiled), since })
+}
+
+pub(super) fn procfs(
+    context: &Context<'_>,
+    document: &ProviderDocument,
+    place: Place,
+) -> Result<ProcfsCall, Failed> {
+    only(document, "procfs", "node, process, pid-file")?;
+    match (&document.pid_file, named(document)) {
+        (Some(path), false) => Ok(ProcfsCall::PidFile(path.value.clone())),
+        (Some(path), true) => {
+            let problem = Problem::Exclusive { one: "pid-file", other: "process" };
+            Err((path.referenced.into(), problem))
+        }
+        (None, _) => {
+            let what = "a procfs provider without `pid-file`";
+            process(context, document, place, what).map(ProcfsCall::Process)
+        }
+    }
+}
+
+pub(super) fn metrics(
+    document: &ProviderDocument,
+    place: Place,
+    timeout: Span,
+) -> Result<MetricsCall, Failed> {
+    only(document, "metrics", "url, metric, labels, timeout")?;
+    let what = "a metrics provider";
+    let url = document.url.as_ref();
+    let url = url.ok_or_else(|| missing(place, what, "url", "the page to read"))?;
+    let metric = document.metric.as_ref();
+    let metric = metric.ok_or_else(|| missing(place, what, "metric", "the metric's name"))?;
+    let labels = document.labels.as_ref();
+    Ok(MetricsCall {
+        url: url.value.clone(),
+        metric: metric.value.clone(),
+        labels: labels.map_or_else(IndexMap::new, |labels| labels.value.clone()),
+        timeout,
+    })
+}
+
+pub(super) fn prometheus(
+    document: &ProviderDocument,
+    place: Place,
+    timeout: Span,
+) -> Result<PrometheusCall, Failed> {
+    only(document, "prometheus", "url, query, timeout")?;
+    let what = "a prometheus provider";
+    let url = document.url.as_ref();
+    let url = url.ok_or_else(|| missing(place, what, "url", "the Prometheus server"))?;
+    let query = document.query.as_ref();
+    let query = query.ok_or_else(|| missing(place, what, "query", "the query in PromQL"))?;
+    Ok(PrometheusCall { url: url.value.clone(), query: query.value.clone(), timeout })
+}
+
+pub(super) fn dns(
+    document: &ProviderDocument,
+    place: Place,
+    timeout: Span,
+) -> Result<DnsCall, Failed> {
+    only(document, "dns", "name, server, family, timeout")?;
+    let name = document.name.as_ref();
+    let name =
+        name.ok_or_else(|| missing(place, "a dns provider", "name", "the name to resolve"))?;
+    let server = document.server.as_ref();
+    if let Some(server) = server
+        && !server.value.contains('$')
+        && server.value.parse::<IpAddr>().is_err()
+        && server.value.parse::<SocketAddr>().is_err()
+    {
+        let wanted = "an address, or an address and a port such as `10.0.0.2:53`";
+        let given = server.value.clone();
+        return Err((server.referenced.into(), Problem::Value { what: "`server`", wanted, given }));
+    }
+    let family = match &document.family {
+        None => Family::V4,
+        Some(word) => {
+            value::word(word, "a kind of address", &[("ipv4", Family::V4), ("ipv6", Family::V6)])?
+        }
+    };
+    let server = server.map(|server| server.value.clone());
+    Ok(DnsCall { name: name.value.clone(), server, family, timeout })
+}
+
+fn named(document: &ProviderDocument) -> bool {
+    document.node.is_some() || document.process.is_some()
+}
+
+/// A process of the lab: the one that is named, or the experiment's target.
+fn process(
+    context: &Context<'_>,
+    document: &ProviderDocument,
+    place: Place,
+    what: &str,
+) -> Result<Target, Failed> {
+    let text = |one: &Option<crate::experiment::document::Text>| {
+        one.as_ref().map(|text| text.value.clone())
+    };
+    let need = "here or as a key of `target`";
+    let node = text(&document.node).or_else(|| context.target.node.clone());
+    let node = node.ok_or_else(|| missing(place, what, "node", need))?;
+    let process = text(&document.process).or_else(|| context.target.process.clone());
+    let process = process.ok_or_else(|| missing(place, what, "process", need))?;
+    if !context.in_lab {
+        return Err((place, Problem::NoLab { what: what.to_owned() }));
+    }
+    Ok(Target { node, process })
+}
+
+fn missing(place: Place, what: &str, key: &'static str, purpose: &'static str) -> Failed {
+    (place, Problem::Missing { what: what.to_owned(), key, purpose })
+}
