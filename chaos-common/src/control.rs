@@ -6,7 +6,7 @@ use crate::{BANKS, HOOKS};
 shared! {
     /// Shared through an `mmap`ed array of one element, so that arming, flipping banks and
     /// refreshing the lease are single stores.
-    pub struct Control [56] {
+    pub struct Control [72] {
         /// 0: disarmed, nothing is looked at. Otherwise see [`state`]: which bank serves, and the
         /// generation that flow cache entries must carry. Written last, as one aligned store.
         pub state: u64,
@@ -25,6 +25,12 @@ shared! {
         pub trace_rate: u32,
         /// 0.
         pub reserved: u32,
+        /// CLOCK_BOOTTIME in ns after which no packet is sent on a detour: whoever holds packets
+        /// back is not known to be alive.
+        pub detour_lease: u64,
+        /// [`crate::token`] tag, which no other live object has; 0 is none, and then nothing is
+        /// duplicated or sent on a detour.
+        pub tag: u64,
     }
 }
 

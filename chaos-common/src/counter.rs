@@ -16,7 +16,7 @@ shared! {
     }
 
     /// What one hook saw while armed.
-    pub struct HookCounters [48] {
+    pub struct HookCounters [72] {
         /// IP packets (or calls) classified.
         pub seen: u64,
         /// Packets that are never touched: not IP, neighbour discovery, headers cut short.
@@ -29,6 +29,13 @@ shared! {
         pub lease_expired: u64,
         /// Rejects that could not be built and became silent drops.
         pub reject_failed: u64,
+        /// Packets let through although a rule wanted to send them on a detour: none is set for
+        /// this device, it is gone or too narrow, or its lease has run out.
+        pub detour_failed: u64,
+        /// Packets that came back from a detour.
+        pub returned: u64,
+        /// Copies, or corruptions, that could not be made.
+        pub change_failed: u64,
     }
 }
 
@@ -46,12 +53,25 @@ impl RuleCounters {
 impl HookCounters {
     /// Adds what another CPU counted.
     pub fn add(&mut self, other: &Self) {
-        let Self { seen, exempt, misses, overflow, lease_expired, reject_failed } = other;
+        let Self {
+            seen,
+            exempt,
+            misses,
+            overflow,
+            lease_expired,
+            reject_failed,
+            detour_failed,
+            returned,
+            change_failed,
+        } = other;
         self.seen = self.seen.wrapping_add(*seen);
         self.exempt = self.exempt.wrapping_add(*exempt);
         self.misses = self.misses.wrapping_add(*misses);
         self.overflow = self.overflow.wrapping_add(*overflow);
         self.lease_expired = self.lease_expired.wrapping_add(*lease_expired);
         self.reject_failed = self.reject_failed.wrapping_add(*reject_failed);
+        self.detour_failed = self.detour_failed.wrapping_add(*detour_failed);
+        self.returned = self.returned.wrapping_add(*returned);
+        self.change_failed = self.change_failed.wrapping_add(*change_failed);
     }
 }

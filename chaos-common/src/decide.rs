@@ -94,6 +94,18 @@ pub const fn stateless(rule: &Rule, n: u64) -> bool {
     }
 }
 
+/// Chooses the bit that decision `n` of a rule flips; see [`bit`].
+#[inline(always)]
+pub const fn corruption(seed: u64, n: u64) -> u64 {
+    mix(seed ^ 0x636f_7272_7570_7421, n)
+}
+
+/// The byte below `length`, which is not 0, and the bit of it.
+#[inline(always)]
+pub const fn bit(draw: u64, length: u32) -> (u32, u32) {
+    ((draw >> 32) as u32 % length, draw as u32 & 7)
+}
+
 /// The two ends of a flow; addresses in network byte order, ports in host byte order.
 ///
 /// Aligned so that an address can be moved in two words.

@@ -14,10 +14,13 @@ mod layout;
 pub mod control;
 pub mod counter;
 pub mod decide;
+pub mod detour;
 pub mod event;
 pub mod flow;
+pub mod police;
 pub mod rule;
 pub mod table;
+pub mod token;
 
 /// Where in the kernel a packet (or a connect call) is looked at.
 ///

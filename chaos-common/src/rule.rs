@@ -4,7 +4,7 @@ use crate::layout::shared;
 
 shared! {
     /// One rule of a bank.
-    pub struct Rule [80] {
+    pub struct Rule [96] {
         /// CLOCK_BOOTTIME in ns before which the rule is inert.
         pub not_before: u64,
         /// CLOCK_BOOTTIME in ns from which on the rule is inert: the kernel ends the fault.
@@ -15,6 +15,10 @@ shared! {
         pub flows: u64,
         /// Parameters of [`loss`]: see there.
         pub parameters: [u64; 4],
+        /// For [`action::POLICE`]: the cost of a byte as [`crate::police::cost`] takes it, and the
+        /// burst in [`crate::police::UNITS_PER_NS`]. For [`action::DUPLICATE`]: the number of
+        /// copies, and 0.
+        pub amount: [u64; 2],
         /// Index of the counters and of the decision sequence; survives bank flips.
         pub slot: u32,
         /// For [`action::REJECT`] at connect time: the errno, positive.
@@ -27,15 +31,22 @@ shared! {
         pub connections: u8,
         /// [`reject`].
         pub reject: u8,
+        /// [`corrupt`].
+        pub corrupt: u8,
         /// 0.
-        pub reserved: [u8; 6],
+        pub reserved: [u8; 5],
     }
 }
 
 /// Values of [`Rule::action`], by descending precedence: of the rules that one packet matches,
-/// [`PROTECT`] silences all others, any [`REJECT`] that decides to act wins over drops, and a
-/// packet is dropped when any rule decides so. Every matched rule takes its own decision and
-/// counts its own match.
+/// [`PROTECT`] silences all others, any [`REJECT`] that decides to act wins over losses, and a
+/// packet is lost when any [`DROP`] or [`POLICE`] rule decides so. Each of these takes its own
+/// decision and counts its own match.
+///
+/// Only a packet that is not lost meets the rest, in this order: it is corrupted once, if any
+/// [`CORRUPT`] rule decides so; the copies of all [`DUPLICATE`] rules that decide so are added up
+/// (see [`MAX_COPIES`]); and it takes one detour after the other for every [`DETOUR`] rule that
+/// decides so, so that delays add up. Copies take the same detours.
 pub mod action {
     /// Packets of protected flows meet no other rule.
     pub const PROTECT: u8 = 1;
@@ -43,6 +54,25 @@ pub mod action {
     pub const REJECT: u8 = 2;
     /// The packet is lost as a network loses packets: nobody is told.
     pub const DROP: u8 = 3;
+    /// What exceeds a rate is lost.
+    pub const POLICE: u8 = 4;
+    /// A bit of the packet is flipped.
+    pub const CORRUPT: u8 = 5;
+    /// The packet is sent more than once.
+    pub const DUPLICATE: u8 = 6;
+    /// The packet goes by way of a device that holds it, and comes back.
+    pub const DETOUR: u8 = 7;
+
+    /// Copies of one packet, over all rules.
+    pub const MAX_COPIES: u64 = 8;
+}
+
+/// Values of [`Rule::corrupt`]: what the receiver can know of it.
+pub mod corrupt {
+    /// The transport checksum does not fit: the receiver discards the packet.
+    pub const DETECTED: u8 = 0;
+    /// The transport checksum fits: the application reads wrong bytes.
+    pub const SILENT: u8 = 1;
 }
 
 /// Values of [`Rule::loss`]: when a matching packet is acted on.

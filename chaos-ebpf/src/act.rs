@@ -4,14 +4,14 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use aya_ebpf::helpers::{bpf_loop, bpf_redirect};
 use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
 use chaos_common::rule::{Rule, action, loss};
-use chaos_common::{Hook, decide};
+use chaos_common::{HOOKS, Hook, decide, police, token};
 use core::ffi::c_void;
 
 use crate::classify::{self, Serving, hook_counters, serving};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SCRATCH, SEQUENCES, Scratch, rule_index};
 use crate::packet::{Link, Packet};
-use crate::{atomic, event, reject, trace};
+use crate::{atomic, back, change, event, reject, trace};
 
 /// Lets the next program or filter decide: TCX_NEXT, and TC_ACT_UNSPEC to clsact. Anything else
 /// would silence programs of other tools.
@@ -27,7 +27,8 @@ const CGROUP_DROP: i32 = 0;
 /// <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c#L2517>
 const NOWHERE: u32 = 0x7fff_ffff;
 
-/// The outcome over all rules that a packet matched, in one register.
+/// The outcome over all rules that a packet matched, in one register. One of [`action::CORRUPT`] and
+/// beyond says only that there are rules that change packets.
 #[derive(Clone, Copy)]
 pub struct Effect(pub u64);
 
@@ -35,7 +36,7 @@ impl Effect {
     const NONE: Self = Self(0);
 
     #[inline(always)]
-    const fn of(rule: &Rule) -> Self {
+    pub const fn of(rule: &Rule) -> Self {
         let answer = (rule.reject as u64) << 8 | (rule.errno as u64) << 16;
         Self(rule.action as u64 | answer | (rule.slot as u64) << 32)
     }
@@ -68,16 +69,29 @@ impl Effect {
 /// Entry of the tc programs.
 #[inline(always)]
 pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
+    // SAFETY: the kernel hands every program a valid context.
+    let mark = unsafe { (*skb).tc_index };
+    let token = if token::is_token(mark) { mark } else { 0 };
+    if token != 0 && !back::take(skb, token, hook) {
+        return TC_NEXT;
+    }
     let Some(serving) = serving() else { return TC_NEXT };
+    let turn = if token == 0 { 0 } else { HOOKS as u32 };
     // SAFETY: per-CPU memory that only this program uses while it runs.
-    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32).map(|scratch| unsafe { &mut *scratch })
+    let Some(scratch) =
+        SCRATCH.get_ptr_mut(turn + hook as u32).map(|scratch| unsafe { &mut *scratch })
     else {
         return TC_NEXT;
     };
-    let Scratch { packet, found } = scratch;
-    let Some(found) = classify::packet(skb, link, hook, &serving, packet, found) else {
+    let Scratch { packet, found, change } = scratch;
+    let first = token == 0;
+    let Some(found) = classify::packet(skb, link, hook, first, &serving, packet, found) else {
         return TC_NEXT;
     };
+    change.token = token;
+    if !first {
+        return change::apply(skb, packet, found, change, &serving);
+    }
     let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
@@ -91,8 +105,9 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
             }
             lose(hook)
         }
-        action::DROP => lose(hook),
-        _ => TC_NEXT,
+        action::DROP | action::POLICE => lose(hook),
+        0 => TC_NEXT,
+        _ => change::apply(skb, packet, found, change, &serving),
     }
 }
 
@@ -106,15 +121,15 @@ pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
     else {
         return CGROUP_PASS;
     };
-    let Scratch { packet, found } = scratch;
-    let Some(found) = classify::packet(skb, Link::None, hook, &serving, packet, found) else {
+    let Scratch { packet, found, .. } = scratch;
+    let Some(found) = classify::packet(skb, Link::None, hook, true, &serving, packet, found) else {
         return CGROUP_PASS;
     };
     let effect = Effect(apply(packet, found, &serving));
     trace::effect(packet, effect, &serving);
     match effect.action() {
         // No answer can be built here: a reject of arriving packets is a loss.
-        action::REJECT | action::DROP => CGROUP_DROP,
+        action::REJECT | action::DROP | action::POLICE => CGROUP_DROP,
         _ => CGROUP_PASS,
     }
 }
@@ -173,6 +188,12 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
         return BREAK;
     }
     let Some(rule) = RULES.get(rule_index(step.bank & 1, index)) else { return BREAK };
+    if rule.action >= action::CORRUPT {
+        if step.effect.action() == 0 {
+            step.effect = Effect(rule.action as u64);
+        }
+        return CONTINUE;
+    }
     if !step.now.reached(rule.not_before) || step.now.reached(rule.not_after) {
         return CONTINUE;
     }
@@ -183,7 +204,9 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     if rule.action == action::REJECT && step.packet.is_refusal != 0 {
         return CONTINUE;
     }
-    let Some(sequence) = decide(rule) else { return CONTINUE };
+    let decision =
+        if rule.action == action::POLICE { police(rule, step.packet) } else { decide(rule) };
+    let Some(sequence) = decision else { return CONTINUE };
     counters.acted += 1;
     counters.bytes += step.packet.length as u64;
     event::record(step.packet, rule, sequence, counters);
@@ -193,13 +216,38 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     CONTINUE
 }
 
-/// Steps of a contended Gilbert-Elliott chain before the packet is let through undecided.
+/// Steps of a contended chain or bucket before the packet is let through undecided.
 const ATTEMPTS: usize = 8;
+
+/// Whether the packet exceeds the rule's rate.
+#[inline(always)]
+fn police(rule: &Rule, packet: &Packet) -> Option<u64> {
+    let bucket = SEQUENCES.get_ptr_mut(rule.slot)?;
+    let [per_byte, burst] = rule.amount;
+    let cost = police::cost(per_byte, packet.length as u64);
+    let now = clock::exact();
+    // SAFETY: map memory; a stale value only costs an attempt.
+    let mut state = unsafe { core::ptr::read_volatile(bucket) };
+    for _ in 0..ATTEMPTS {
+        let (next, conforms) = police::conforms(state, now, cost, burst);
+        if !conforms {
+            return Some(0);
+        }
+        // SAFETY: map memory, aligned to eight bytes.
+        let before = unsafe { atomic::compare_exchange(bucket, state, next) };
+        if before == state {
+            return None;
+        }
+        state = before;
+    }
+    None
+}
 
 /// The decision number if the rule acts now.
 #[inline(always)]
-fn decide(rule: &Rule) -> Option<u64> {
-    if rule.loss == loss::ALWAYS {
+pub fn decide(rule: &Rule) -> Option<u64> {
+    // A corruption needs the number even then: it chooses the bit.
+    if rule.loss == loss::ALWAYS && rule.action != action::CORRUPT {
         return Some(0);
     }
     let sequence = SEQUENCES.get_ptr_mut(rule.slot)?;

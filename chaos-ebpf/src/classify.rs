@@ -55,11 +55,13 @@ pub fn hook_counters(hook: Hook) -> Option<&'static mut HookCounters> {
 }
 
 /// Parses and classifies; `None` when no rule applies. What the cache knows is used where it lies.
+/// A packet counts as seen only when it is looked at for the `first` time.
 #[inline(always)]
 pub fn packet<'a>(
     skb: *mut __sk_buff,
     link: Link,
     hook: Hook,
+    first: bool,
     serving: &Serving,
     packet: &mut Packet,
     found: &'a mut FlowEntry,
@@ -71,7 +73,7 @@ pub fn packet<'a>(
         counters.exempt += 1;
         return None;
     }
-    counters.seen += 1;
+    counters.seen += first as u64;
     let cgroup = if serving.flags & flag::CGROUP != 0 {
         // SAFETY: the context is valid; packets without a socket give 0.
         unsafe { bpf_skb_cgroup_id(skb) as u32 }

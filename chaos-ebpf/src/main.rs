@@ -21,9 +21,12 @@
 
 mod act;
 mod atomic;
+mod back;
+mod change;
 mod classify;
 mod clock;
 mod connect;
+mod corrupt;
 mod event;
 mod maps;
 mod packet;
@@ -63,6 +66,12 @@ pub fn chaos_egress_l3(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn chaos_ingress_l3(ctx: TcContext) -> i32 {
     act::tc(ctx.skb.skb, Link::None, Hook::Ingress)
+}
+
+/// Arriving at the far side of a detour: packets that were held, on their way back.
+#[classifier]
+pub fn chaos_give_back(ctx: TcContext) -> i32 {
+    back::give(ctx.skb.skb)
 }
 
 /// About to be delivered to a socket of a cgroup. Outgoing packets of a cgroup are recognised at

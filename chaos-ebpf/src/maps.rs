@@ -5,6 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use chaos_common::control::Control;
 use chaos_common::counter::{HookCounters, RuleCounters};
+use chaos_common::detour::{Detour, DetourKey, HOMES as HOME_COUNT, Home};
 use chaos_common::flow::{
     BUCKETS4, BUCKETS6, ConnectionKey, FlowBucket4, FlowBucket6, FlowEntry, Matches,
 };
@@ -57,25 +58,70 @@ pub static RULE_COUNTERS: PerCpuArray<RuleCounters> =
 pub static HOOK_COUNTERS: PerCpuArray<HookCounters> =
     PerCpuArray::with_max_entries(HOOKS as u32, 0);
 
+/// The ways of packets that are held.
+#[map]
+pub static DETOURS: HashMap<DetourKey, Detour> =
+    HashMap::with_max_entries(HOME_COUNT, BPF_F_NO_PREALLOC);
+
+/// Where they belong, by the slot in their tag.
+#[map]
+pub static HOMES: Array<Home> = Array::with_max_entries(HOME_COUNT, 0);
+
 /// What is known of the packet in hand.
 #[repr(C)]
 pub struct Scratch {
     pub packet: Packet,
     pub found: FlowEntry,
+    pub change: Change,
 }
 
-/// By hook. The verifier does not follow what is stored in map memory, so what the parser found
+/// What the rules want to be done to the packet in hand, if it is not lost.
+#[repr(C)]
+pub struct Change {
+    /// Chooses the bit to flip.
+    pub draw: u64,
+    /// The decision of the rule that flips it.
+    pub corrupt_sequence: u64,
+    /// The decision of the rule that sends it on a detour.
+    pub detour_sequence: u64,
+    /// Copies to make.
+    pub copies: u64,
+    /// The rule that flips a bit, or [`chaos_common::flow::NO_RULE`].
+    pub corrupt_rule: u32,
+    /// [`chaos_common::rule::corrupt`].
+    pub corrupt_kind: u32,
+    /// The rule that sends it on a detour, or as above.
+    pub detour_rule: u32,
+    /// That rule's place among the matches.
+    pub detour_place: u32,
+    /// `skb->tc_index` of a packet that has met the rules before, else 0.
+    pub token: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Packets that meet the rules for the first time, and after them those that have met them before: a
+/// copy is sent, and meets the programs, while the program that makes it still runs.
+pub const TURNS: u32 = 2;
+
+/// By turn and hook. The verifier does not follow what is stored in map memory, so what the parser found
 /// does not multiply the paths through everything behind it. Programs on tc and `cgroup_skb` run
-/// with bottom halves off and do not nest on one hook; calls, which can be preempted, use their
+/// with bottom halves off and do not nest on one hook in one turn; calls, which can be preempted, use their
 /// stack instead.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(HOOKS as u32, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(HOOKS as u32 * TURNS, 0);
 
 /// Words of the longest answer to a rejected packet.
 pub const ANSWER_WORDS: usize = 48;
 
 #[map]
 pub static ANSWER: PerCpuArray<[u16; ANSWER_WORDS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bytes that a corruption pulls off and puts back: tags, IP header with options, checksum.
+pub const HEADERS_LENGTH: usize = 96;
+
+#[map]
+pub static HEADERS: PerCpuArray<[u8; HEADERS_LENGTH]> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);

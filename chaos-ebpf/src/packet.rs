@@ -17,11 +17,11 @@ const ETH_P_8021Q: u16 = 0x8100u16.to_be();
 const ETH_P_8021AD: u16 = 0x88a8u16.to_be();
 
 pub const TCP: u8 = 6;
-const UDP: u8 = 17;
+pub const UDP: u8 = 17;
 const DCCP: u8 = 33;
 pub const ICMPV6: u8 = 58;
-const ICMP: u8 = 1;
-const SCTP: u8 = 132;
+pub const ICMP: u8 = 1;
+pub const SCTP: u8 = 132;
 const UDP_LITE: u8 = 136;
 
 const TCP_FIN: u8 = 1;

@@ -15,9 +15,8 @@ use chaos_common::rule::reject;
 
 use crate::act::TC_NEXT;
 use crate::maps::ANSWER;
-use crate::packet::{ICMPV6, Link, Packet, TCP, load};
+use crate::packet::{ICMP, ICMPV6, Link, Packet, TCP, load};
 
-const ICMP: u8 = 1;
 const LOOPBACK_IFINDEX: u32 = 1;
 const TTL: u16 = 64;
 

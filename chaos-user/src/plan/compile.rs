@@ -210,21 +210,34 @@ fn encode(index: usize, rule: &Rule, request: &Request<'_>) -> wire::Rule {
         },
         ..wire::Rule::ZERO
     };
+    if let Some(share) = rule.action.share() {
+        (wire.loss, wire.parameters) = share.encode();
+    }
     match &rule.action {
         Action::Protect => {
             wire.action = action::PROTECT;
             wire.not_before = 0;
             wire.not_after = u64::MAX;
         }
-        Action::Drop(loss) => {
-            wire.action = action::DROP;
-            (wire.loss, wire.parameters) = loss.encode();
-        }
+        Action::Drop(_) => wire.action = action::DROP,
         Action::Reject(reject) => {
             wire.action = action::REJECT;
             wire.reject = reject.answer.code();
             wire.errno = reject.errno.map_or(0, super::Errno::number);
         }
+        Action::Police(police) => {
+            wire.action = action::POLICE;
+            police.encode(&mut wire);
+        }
+        Action::Corrupt(corrupt) => {
+            wire.action = action::CORRUPT;
+            wire.corrupt = corrupt.checksum.code();
+        }
+        Action::Duplicate(duplicate) => {
+            wire.action = action::DUPLICATE;
+            wire.amount = [u64::from(duplicate.copies), 0];
+        }
+        Action::Detour(_) => wire.action = action::DETOUR,
     }
     wire
 }

@@ -3,12 +3,14 @@
 //! A [`Rule`] is a [`Selector`] (all parts AND) and an [`Action`]. [`compile()`] turns rules into the
 //! tables that the classifier searches.
 
+mod change;
 mod compile;
 mod masks;
 mod protect;
 mod rule;
 mod selector;
 
+pub use change::{Checksum, Corrupt, Detour, Duplicate, Police};
 pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
 pub(crate) use protect::protecting;
 pub use protect::{ENDPOINTS, Endpoint, Protect};

@@ -7,7 +7,8 @@ use chaos_common::decide::ALL;
 use chaos_common::rule::{loss, reject};
 use serde::{Deserialize, Serialize};
 
-use super::Selector;
+use super::change::check_place;
+use super::{Corrupt, Detour, Duplicate, Police, Selector};
 use crate::experiment::units::Percent;
 
 /// A selector and an action, under a name that evidence is reported by.
@@ -31,9 +32,30 @@ pub enum Action {
     Drop(Loss),
     /// It is lost, and its sender is told.
     Reject(Reject),
+    /// It is lost when it exceeds a rate.
+    Police(Police),
+    /// A bit of it is flipped.
+    Corrupt(Corrupt),
+    /// It is sent more than once.
+    Duplicate(Duplicate),
+    /// It is held on the way.
+    Detour(Detour),
 }
 
-/// Which of the chosen packets are lost.
+impl Action {
+    /// Which of the chosen packets it is applied to; `None` where that is not a matter of chance.
+    pub(super) fn share(&self) -> Option<&Loss> {
+        match self {
+            Self::Protect | Self::Reject(_) | Self::Police(_) => None,
+            Self::Drop(share) => Some(share),
+            Self::Corrupt(corrupt) => Some(&corrupt.share),
+            Self::Duplicate(duplicate) => Some(&duplicate.share),
+            Self::Detour(detour) => Some(&detour.share),
+        }
+    }
+}
+
+/// Which of the chosen packets an action is applied to: the ways in which networks lose packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -173,7 +195,9 @@ impl From<Errno> for String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// A probability of 0 hits nothing.
-    #[error("rule `{rule}`: a loss of 0% never acts; give a share above 0%, or leave the rule out")]
+    #[error(
+        "rule `{rule}`: a share of 0% never acts; give a share above 0%, or leave the rule out"
+    )]
     NeverActs {
         /// Its name.
         rule: String,
@@ -181,6 +205,40 @@ pub enum RuleError {
     /// Every 0-th.
     #[error("rule `{rule}`: every 0th packet is no packet; give 1 (all), 2 (every other)…")]
     EveryZeroth {
+        /// Its name.
+        rule: String,
+    },
+    /// Slower than the kernel side can count.
+    #[error("rule `{rule}`: {rate} is below 8kbit, the slowest rate; to stop traffic, use drop")]
+    TooSlow {
+        /// Its name.
+        rule: String,
+        /// The rate.
+        rate: String,
+    },
+    /// No full frame would ever pass.
+    #[error(
+        "rule `{rule}`: a burst of {burst} bytes is shorter than a frame, which would never pass; give 1514 bytes or more"
+    )]
+    BurstTooSmall {
+        /// Its name.
+        rule: String,
+        /// Bytes.
+        burst: u64,
+    },
+    /// None, or too many.
+    #[error("rule `{rule}`: {copies} copies; give 1 to 8")]
+    Copies {
+        /// Its name.
+        rule: String,
+        /// How many.
+        copies: u8,
+    },
+    /// Nothing but loss is possible there.
+    #[error(
+        "rule `{rule}`: packets that arrive for a cgroup can be lost but not changed, copied or held; choose direction to, or leave the cgroup out"
+    )]
+    ArrivesAtCgroup {
         /// Its name.
         rule: String,
     },
@@ -224,8 +282,14 @@ impl Rule {
         if selector.flows.is_some_and(|flows| flows.ppb() == 0) {
             return Err(RuleError::NeverActs { rule: rule() });
         }
-        if let Action::Drop(loss) = &self.action {
-            match loss {
+        check_place(&self.action, selector, &rule)?;
+        match &self.action {
+            Action::Police(police) => police.check(&rule)?,
+            Action::Duplicate(duplicate) => duplicate.check(&rule)?,
+            _ => {}
+        }
+        if let Some(share) = self.action.share() {
+            match share {
                 Loss::Random(share) | Loss::Exact(share) if share.ppb() == 0 => {
                     return Err(RuleError::NeverActs { rule: rule() });
                 }
@@ -301,6 +365,10 @@ impl fmt::Display for Action {
                 })?;
                 errno.map_or(Ok(()), |errno| write!(f, ", connect gives {errno}"))
             }
+            Self::Police(police) => police.fmt(f),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+            Self::Duplicate(duplicate) => duplicate.fmt(f),
+            Self::Detour(detour) => detour.fmt(f),
         }
     }
 }

@@ -78,12 +78,16 @@ impl<'a> Oracle<'a> {
             return pass(candidates.len());
         }
         let (mut lost, mut answers) = (false, Vec::new());
-        for i in chosen {
+        for &i in &chosen {
+            if changes(&self.rules[i].action) {
+                continue;
+            }
             self.matched[i] += 1;
             let acts = match &self.rules[i].action {
                 Action::Protect => false,
                 Action::Reject(_) => !sample.is_refusal(),
                 Action::Drop(loss) => self.loses(i, *loss),
+                other => panic!("a bucket depends on the clock: {other}"),
             };
             if !acts {
                 continue;
@@ -102,7 +106,27 @@ impl<'a> Oracle<'a> {
             let code = |&answer| if answerable(sample, answer) { REDIRECT } else { nowhere };
             answers.iter().map(code).collect()
         };
+        if codes == [NEXT] {
+            self.change(&chosen, sample);
+        }
         Expected { codes, candidates: candidates.len() }
+    }
+
+    /// Rules that change packets decide about those that are not lost. What that makes of a packet
+    /// is the matter of other tests; here, no detour is set.
+    fn change(&mut self, chosen: &[usize], sample: &Sample) {
+        for &i in chosen {
+            let (share, counts) = match &self.rules[i].action {
+                Action::Corrupt(corrupt) => (corrupt.share, false),
+                Action::Duplicate(duplicate) => (duplicate.share, true),
+                _ => continue,
+            };
+            self.matched[i] += 1;
+            if self.loses(i, share) && counts {
+                self.acted[i] += 1;
+                self.bytes[i] += sample.bytes().len() as u64;
+            }
+        }
     }
 
     fn fits(&self, i: usize, hook: Hook, device: u32, sample: &Sample, flow: &Endpoints) -> bool {
@@ -150,6 +174,11 @@ impl<'a> Oracle<'a> {
         self.sequences[i] = next;
         lost
     }
+}
+
+/// Whether an action is for packets that are not lost.
+fn changes(action: &Action) -> bool {
+    matches!(action, Action::Corrupt(_) | Action::Duplicate(_) | Action::Detour(_))
 }
 
 /// Bit by bit.

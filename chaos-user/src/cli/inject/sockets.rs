@@ -32,7 +32,7 @@ pub(super) fn hit_by(fault: &NetworkFault) -> anyhow::Result<Vec<SocketEntry>> {
                 && members.as_ref().is_none_or(|inodes| inodes.contains(&socket.inode));
             match rule.action {
                 Action::Protect => protected |= matches,
-                Action::Drop(_) | Action::Reject(_) => chosen |= matches,
+                _ => chosen |= matches,
             }
         }
         if chosen && !protected {

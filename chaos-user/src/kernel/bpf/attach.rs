@@ -57,6 +57,10 @@ impl TcProgram {
         };
         Some(Self { name, attach_type })
     }
+
+    pub(super) fn named(name: &'static str, attach_type: TcAttachType) -> Self {
+        Self { name, attach_type }
+    }
 }
 
 /// Programs attached to cgroups.

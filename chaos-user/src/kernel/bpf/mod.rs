@@ -2,6 +2,7 @@
 
 mod attach;
 mod counters;
+mod detour;
 mod error;
 mod events;
 mod object;
@@ -10,6 +11,7 @@ mod trace;
 
 pub use attach::{Attached, CgroupProgram, Device, Filter, HookPoint, Mechanism, TcProgram};
 pub use counters::{Counters, HookSnapshot};
+pub use detour::{DetourAt, DetourVia};
 pub use error::BpfError;
 pub use events::EventStream;
 pub use object::{LeaseHandle, Object, Sizes};

@@ -7,7 +7,7 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use chaos_common::control::{Control, state};
 use chaos_common::flow::Matches;
-use chaos_common::rule::Rule;
+use chaos_common::rule::{Rule, action};
 use chaos_common::table::{MASKS, Mask, RuleKey};
 use chaos_common::{BANKS, HOOKS, Hook, MAX_MASKS};
 
@@ -47,6 +47,13 @@ impl LeaseHandle {
     /// Nothing is looked at from now on.
     pub fn disarm(&self) {
         self.0.publish(offset_of!(Control, state), state::DISARMED);
+    }
+
+    /// Packets are sent on detours until `until` (CLOCK_BOOTTIME, ns), and pass from then on, unless
+    /// it is moved again. For a detour whose far side can die, such as the delay line, move it only
+    /// while that side is known to be alive; else move it together with the lease. It starts at 0.
+    pub fn extend_detours(&self, until: u64) {
+        self.0.publish(offset_of!(Control, detour_lease), until);
     }
 }
 
@@ -107,6 +114,10 @@ impl Object {
     pub fn fill(&mut self, tables: &Tables) -> Result<Filled, BpfError> {
         let bank = self.serving.map_or(0, |serving| 1 - serving);
         self.check_room(tables)?;
+        let comes_back = |rule: &Rule| matches!(rule.action, action::DUPLICATE | action::DETOUR);
+        if tables.rules.iter().any(comes_back) && self.control.first().tag == 0 {
+            self.claim_tag()?;
+        }
         self.clear(bank)?;
         for (i, rule) in tables.rules.iter().enumerate() {
             store(&mut self.rules, i * BANKS + bank, *rule, "rules")?;
@@ -184,6 +195,10 @@ impl Object {
 
     pub(crate) fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    pub(super) fn control(&self) -> &Slab<Control> {
+        &self.control
     }
 
     fn check_room(&self, tables: &Tables) -> Result<(), BpfError> {

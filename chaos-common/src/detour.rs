@@ -1,0 +1,56 @@
+//! Where packets go that are held, and where they belong when they come back.
+
+use crate::layout::shared;
+
+shared! {
+    /// Packets of one rule at one place.
+    pub struct DetourKey [12] {
+        /// Slot of the rule.
+        pub rule: u32,
+        /// The device that the packets pass.
+        pub ifindex: u32,
+        /// The [`crate::Hook`] at which they do: of tc.
+        pub hook: u32,
+    }
+
+    /// The way of such packets.
+    pub struct Detour [12] {
+        /// The device to send them to.
+        pub ifindex: u32,
+        /// `skb->priority` on the detour, where a class of a classful root chooses the setting;
+        /// 0 leaves it.
+        pub priority: u32,
+        /// What tells the far side where they belong, 1 to 4094: the VLAN identifier of a tag.
+        pub slot: u32,
+    }
+
+    /// Where packets with a slot belong; by slot.
+    pub struct Home [8] {
+        /// The device; 0 is nowhere.
+        pub ifindex: u32,
+        /// The [`crate::Hook`] at which they left it.
+        pub hook: u32,
+    }
+}
+
+/// Homes: one for every VLAN identifier.
+pub const HOMES: u32 = 4096;
+
+/// The tag of a packet on a detour: its slot, and in the priority bits the place of the rule among
+/// the packet's matches, from which it goes on when it is back.
+#[inline(always)]
+pub const fn tci(slot: u32, place: u8) -> u16 {
+    (place as u16 & 7) << 13 | (slot as u16 & 0xfff)
+}
+
+/// The slot in a tag.
+#[inline(always)]
+pub const fn slot(tci: u32) -> u32 {
+    tci & 0xfff
+}
+
+/// The place in a tag.
+#[inline(always)]
+pub const fn place(tci: u32) -> u8 {
+    (tci >> 13) as u8 & 7
+}
