@@ -53,8 +53,9 @@ impl Place {
 
     /// The folder of the only run.
     fn results(&self) -> PathBuf {
-        let mut entries = std::fs::read_dir(self.0.path().join("chaos-results")).unwrap();
-        entries.next().unwrap().unwrap().path()
+        let entries = std::fs::read_dir(self.0.path().join("chaos-results")).unwrap();
+        let mut folders = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+        folders.next().unwrap()
     }
 }
 
@@ -187,4 +188,31 @@ fn every_experiment_that_is_shipped_passes() {
     let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
     assert_eq!(code(&done), 0, "{runs:#}");
     assert!(runs.as_array().unwrap().iter().all(|run| run["verdict"] == "PASS"), "{runs:#}");
+}
+
+#[test]
+fn runs_are_remembered() {
+    let place = Place::new();
+    let experiment = |path: &str| {
+        format!(
+            "{{title: t, method: [], invariants: [{{name: i, tolerance: 0, \
+             provider: {{type: process, path: \"{path}\"}}}}]}}"
+        )
+    };
+    for (name, path) in [("good", "true"), ("bad", "false")] {
+        std::fs::write(place.0.path().join(format!("{name}.yaml")), experiment(path)).unwrap();
+    }
+    for _ in 0..2 {
+        let done = place.chaos(&["run", "--quiet", "good.yaml", "bad.yaml"]).output().unwrap();
+        assert_eq!(code(&done), 1, "{done:?}");
+        let told = String::from_utf8_lossy(&done.stdout);
+        assert!(told.contains("1 of 2 (50 %)"), "{told}");
+    }
+    let done = place.chaos(&["history", "--json", "bad"]).output().unwrap();
+    let history: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(history["experiments"][0]["verdicts"], serde_json::json!(["FAIL", "FAIL"]));
+    assert_eq!(history["runs"].as_array().unwrap().len(), 2, "{history:#}");
+    let done = place.chaos(&["history"]).output().unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(told.contains("pass pass") && told.contains("FAIL FAIL"), "{told}");
 }

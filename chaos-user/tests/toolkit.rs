@@ -162,8 +162,8 @@ fn compare(toolkit: &Path, file: &Path, url: &str) -> Option<String> {
         .arg(file)
         .output()
         .unwrap();
-    let results = std::fs::read_dir(place.path().join("results"));
-    let Some(Ok(folder)) = results.ok().and_then(|mut folders| folders.next()) else {
+    let results = std::fs::read_dir(place.path().join("results")).into_iter().flatten().flatten();
+    let Some(folder) = results.into_iter().find(|entry| entry.path().is_dir()) else {
         return Some(format!("{}: nothing was run: {ours:?}", file.display()));
     };
     let theirs = essence(&read(&journal));

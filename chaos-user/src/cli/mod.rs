@@ -3,6 +3,7 @@
 mod doctor;
 mod experiments;
 mod heal;
+mod history;
 mod inject;
 pub mod lab;
 mod list;
@@ -44,6 +45,7 @@ enum Command {
     List(list::ListArgs),
     Validate(validate::ValidateArgs),
     Report(report::ReportArgs),
+    History(history::HistoryArgs),
     Status(status::StatusArgs),
     Heal(heal::HealArgs),
     Doctor(doctor::DoctorArgs),
@@ -73,6 +75,7 @@ impl Cli {
             Command::List(args) => args.run().map(ExitCode::from),
             Command::Validate(args) => Ok(args.run().into()),
             Command::Report(args) => args.run(),
+            Command::History(args) => args.run().map(ExitCode::from),
             Command::Status(args) => args.run().map(ExitCode::from),
             Command::Heal(args) => args.run().map(ExitCode::from),
             Command::Doctor(args) => args.run().map(ExitCode::from),

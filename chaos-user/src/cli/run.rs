@@ -10,8 +10,10 @@ use nix::sys::utsname::uname;
 
 use super::UsageError;
 use super::experiments::{Found, find, folder_of, known, load};
+use super::history::metrics;
 use super::output::{complain, out, say};
 use crate::exit::Exit;
+use crate::history::{History, Record, Summary};
 use crate::host::check_capabilities;
 use crate::lab::{Lab, LabOptions};
 use crate::report::{Shown, Tally, html, journal, json, junit, markdown, progress, terminal};
@@ -65,12 +67,23 @@ impl RunArgs {
         }
         let interrupt = Interrupt::listen().context("listen to signals")?;
         let mut tally = Tally::default();
-        let mut all = Vec::new();
-        for one in &found {
+        let (mut all, mut records) = (Vec::new(), Vec::new());
+        let history = History::of(&self.output);
+        for (at, one) in found.iter().enumerate() {
             if interrupt.asked() {
                 break;
             }
+            if found.len() > 1 && !self.quiet && !self.json {
+                complain(&format!("=== {} of {}: {}", at + 1, found.len(), one.name));
+            }
             let (findings, folder) = self.one(one, &interrupt)?;
+            let name = folder.path().file_name().unwrap_or_default();
+            let record = Record::of(&findings, name.to_string_lossy().into_owned());
+            if let Err(error) = history.add(&record) {
+                // The run itself is recorded in its folder.
+                complain(&format!("chaos: {error}"));
+            }
+            records.push(record);
             tally.add(&findings);
             if !self.json {
                 out(&terminal(&findings));
@@ -83,6 +96,7 @@ impl RunArgs {
             say(&serde_json::to_string_pretty(&all)?);
         } else {
             say(&tally.to_string());
+            out(&metrics(&Summary::of(&records)));
             let failed = all.iter().filter(|one| one.verdict != Verdict::Pass);
             for one in failed {
                 say(&format!("{} was {}: {}", one.name, one.verdict, one.because));

@@ -73,6 +73,8 @@ pub(super) struct StrategyDocument {
 pub(super) struct RecoveryDocument {
     pub(super) within: Option<Span>,
     pub(super) stable: Option<Span>,
+    #[serde(default)]
+    pub(super) steps: Vec<Spanned<ActivityDocument>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -37,6 +37,8 @@ pub struct Experiment {
     pub invariants: Vec<Activity>,
     /// How it has to recover.
     pub recovery: Recovery,
+    /// What a person would do, in order, if it does not recover by itself.
+    pub recovery_steps: Vec<Activity>,
     /// When what is done.
     pub runtime: Runtime,
     /// The whole file as data, for journals.
@@ -139,7 +141,8 @@ impl Experiment {
     /// Everything that has a name: probes, actions, rollbacks, invariants.
     pub fn activities(&self) -> impl Iterator<Item = &Activity> {
         let probes = self.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes);
-        probes.chain(&self.method).chain(&self.rollbacks).chain(&self.invariants)
+        let others = self.rollbacks.iter().chain(&self.invariants).chain(&self.recovery_steps);
+        probes.chain(&self.method).chain(others)
     }
 
     /// Whether it injects a fault of this tool's own.

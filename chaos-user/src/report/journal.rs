@@ -55,7 +55,7 @@ pub fn journal(events: &[Event], findings: &Findings) -> Option<Value> {
         "rollbacks": activities(Role::Rollback),
         "end": events.last()?.wall,
         "duration": events.last()?.at as f64 / 1e9,
-        "chaos": { "verdict": findings.verdict, "because": findings.because },
+        "chaos": { "verdict": findings.verdict, "because": findings.because, "failures": findings.failures },
     }))
 }
 

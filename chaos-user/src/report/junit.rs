@@ -1,10 +1,12 @@
 //! The report for any CI: failure means the system, error the tool, skipped inconclusive.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::verdict::{Findings, Status, Verdict};
+use super::terminal::moment;
+use crate::verdict::{Findings, Question, Status, Verdict};
 
 /// The XML could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,14 @@ pub fn junit(runs: &[Findings]) -> Result<String, JunitError> {
             let why = judgement.reasons.join("; ");
             let status = match judgement.status {
                 Status::Holds => TestCaseStatus::success(),
-                Status::Broken => failure(NonSuccessKind::Failure, &why),
+                Status::Broken => {
+                    let mut status = failure(NonSuccessKind::Failure, &why);
+                    let details = details(findings, judgement.question);
+                    if !details.is_empty() {
+                        status.set_description(details);
+                    }
+                    status
+                }
                 Status::Unproven | Status::NotAsked => skipped(&why),
             };
             let mut case = TestCase::new(judgement.question.words(), status);
@@ -35,6 +44,21 @@ pub fn junit(runs: &[Findings]) -> Result<String, JunitError> {
         report.add_test_suite(suite);
     }
     Ok(report.to_string()?)
+}
+
+/// What the failures behind an answer were, with the target's logs around them.
+fn details(findings: &Findings, question: Question) -> String {
+    let mut text = String::new();
+    for one in findings.failures.iter().filter(|one| one.question == question) {
+        let (probe, when, at) = (&one.probe, one.when(), moment(one.at));
+        let (expected, seen) = (&one.expected, &one.seen);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{probe} {when} at {at}: expected {expected}, got {seen}");
+        for line in &one.log {
+            let _ = writeln!(text, "  {} {} | {}", moment(line.at), line.source, line.text);
+        }
+    }
+    text
 }
 
 fn status(verdict: Verdict, because: &str) -> TestCaseStatus {

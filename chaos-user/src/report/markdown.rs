@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::terminal::seconds;
+use super::terminal::{moment, seconds};
 use crate::verdict::Findings;
 
 /// What a run showed, as Markdown.
@@ -22,6 +22,21 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
         let (question, answer) = (judgement.question.words(), judgement.status.word());
         writeln!(out, "| {question} | {answer} | {} |", reasons.join("<br>"))?;
     }
+    for failure in &findings.failures {
+        writeln!(out, "\n### `{}` {}\n", cell(&failure.probe), failure.when())?;
+        writeln!(out, "- expected: {}", cell(&failure.expected))?;
+        writeln!(out, "- observed: {}", cell(&failure.seen))?;
+        let (failures, looks) = (failure.failures, failure.looks);
+        let (at, wall) = (moment(failure.at), &failure.wall);
+        writeln!(out, "- at {at} ({wall}), {failures} of {looks} looks")?;
+        if !failure.log.is_empty() {
+            // Indented, so that nothing in a line can end the block.
+            writeln!(out, "- logs around then:\n")?;
+        }
+        for line in &failure.log {
+            writeln!(out, "      {} {} | {}", moment(line.at), line.source, line.text)?;
+        }
+    }
     if !findings.faults.is_empty() {
         writeln!(out, "\n| rule | seen | matched | acted | bytes |\n|---|--:|--:|--:|--:|")?;
     }
@@ -37,6 +52,9 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
             let bound = seconds(metrics.bound);
             writeln!(out, "- time to {what}: {} (looked every {bound})", seconds(time))?;
         }
+    }
+    if let Some(steps) = metrics.manual_steps {
+        writeln!(out, "- manual steps: {steps}")?;
     }
     let Findings { took, seed, host, tool, began, .. } = findings;
     let took = seconds(*took);

@@ -42,7 +42,7 @@ pub fn progress(shown: &Shown, event: &Event) -> Option<String> {
         },
         What::Interrupted => "interrupted; everything is healed".into(),
         What::Trouble { text, .. } => format!("trouble: {text}"),
-        What::Healing { .. } | What::Ended(_) => return None,
+        What::Healing { .. } | What::Logged(_) | What::Ended(_) => return None,
     };
     Some(format!("[{:7.3}] {text}", event.at as f64 / 1e9))
 }

@@ -68,6 +68,11 @@ fn lines(story: Story) -> Vec<Value> {
         lines.push(look("server-answers", "during", 120 + at * 200, 5 + at, !failed));
         lines.push(look("is-noticed", "during", 130 + at * 200, 4, at > 0 || failed));
     }
+    lines.push(line(
+        500,
+        &json!({"logged": {"source": "server/shop", "skipped": 0, "lines": [
+            {"at": 90_000_000, "text": "listening"}, {"at": 480_000_000, "text": "ERROR | </code> ``` ]]>"}]}}),
+    ));
     lines.push(line(1100, &json!({"healing": {"fault": "cut"}})));
     let acted = if story == Story::Inconclusive { 0 } else { 12 };
     lines.push(line(

@@ -28,6 +28,13 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
             writeln!(out, "  {:<30} {reason}", "")?;
         }
     }
+    for failure in findings.failures.iter().filter(|one| !one.log.is_empty()) {
+        let (probe, when) = (&failure.probe, failure.when());
+        writeln!(out, "  logs around `{probe}` {when} at {}:", moment(failure.at))?;
+        for line in &failure.log {
+            writeln!(out, "    {} {} | {}", moment(line.at), line.source, line.text)?;
+        }
+    }
     for fault in &findings.faults {
         let lasted = fault.lasted.map_or_else(String::new, |ns| format!(", {}", seconds(ns)));
         writeln!(out, "  evidence of `{}`{lasted}:", fault.fault)?;
@@ -54,7 +61,15 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
     if let Some(recovered) = metrics.time_to_recover {
         writeln!(out, "  time to recover      {} (looked every {bound})", seconds(recovered))?;
     }
+    if let Some(steps) = metrics.manual_steps.filter(|steps| *steps > 0) {
+        writeln!(out, "  manual steps         {steps}")?;
+    }
     writeln!(out, "  took {}, seed {}", seconds(findings.took), findings.seed)
+}
+
+/// A moment of a run, for people.
+pub(super) fn moment(at: u64) -> String {
+    format!("+{:.3} s", at as f64 / 1e9)
 }
 
 pub(super) fn seconds(ns: u64) -> String {

@@ -9,12 +9,14 @@ use serde_json::Value;
 use super::continuous::{Stage, Watched, watch};
 use super::event::{Ended, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RunInfo, What};
 use super::log::EventLog;
+use super::logs::following;
 use super::recovery;
 use super::signals::Interrupt;
 use super::world::{ActiveFault, Trouble, World};
 use crate::exit::Exit;
 use crate::experiment::{
-    Activity, Experiment, FaultSpec, Phase, Provider, RollbackStrategy, Span, Tolerance,
+    Activity, Experiment, FaultSpec, Observation, Phase, Provider, RollbackStrategy, Span,
+    Tolerance,
 };
 
 /// How often something that is waited for is looked at.
@@ -53,7 +55,7 @@ pub fn conduct<W: World>(
             let stage = Stage::default();
             let mut run =
                 Run { experiment, world: &world, log, options, stage: &stage, active: Vec::new() };
-            ended.rolled_back = run.all(&mut ended.left);
+            ended.rolled_back = following(&world, log, || run.all(&mut ended.left));
         }
         // What was being made was called off, which is no trouble.
         Err(_) if options.interrupt.asked() => log.record(What::Interrupted),
@@ -221,7 +223,16 @@ impl<'a> Run<'a> {
             self.heal_all(left);
             if outcome.is_ok() && recovers {
                 let interrupt = &self.options.interrupt;
-                recovery::wait(&watched, experiment.recovery, log.clock(), &|| interrupt.asked());
+                let recovered = || {
+                    recovery::wait(&watched, experiment.recovery, log.clock(), &|| {
+                        interrupt.asked()
+                    })
+                };
+                let mut steps = experiment.recovery_steps.iter();
+                while !recovered() && !interrupt.asked() {
+                    let Some(step) = steps.next() else { break };
+                    self.step(step, left);
+                }
             }
             stop.store(true, Ordering::Relaxed);
             outcome
@@ -277,6 +288,30 @@ impl<'a> Run<'a> {
             Err(trouble) => return self.trouble(trouble),
         }
         if activity.background { Ok(()) } else { self.wait(Some(name), left) }
+    }
+
+    /// A manual step, because the system did not recover by itself.
+    fn step(&self, step: &Activity, left: &mut Vec<String>) {
+        self.log.clock().sleep(step.pauses.before.into());
+        if let Provider::Fault(fault) = &step.provider {
+            let (began, wall) = (self.log.clock().now(), self.log.clock().wall());
+            let done = self.world.inject(&step.name, fault).and_then(ActiveFault::heal);
+            let took = self.log.clock().now().saturating_sub(began);
+            let (output, error) = match done {
+                Ok((evidence, _)) => (serde_json::json!(evidence), None),
+                Err(trouble) => {
+                    if trouble.exit == Exit::NotHealed {
+                        left.push(trouble.text.clone());
+                    }
+                    (Value::Null, Some(trouble.text))
+                }
+            };
+            let seen = Observation { output, error, took };
+            record(self.log, self.experiment, step, Role::Recovery, (began, wall), seen);
+        } else {
+            self.perform(step, Role::Recovery);
+        }
+        self.log.clock().sleep(step.pauses.after.into());
     }
 
     fn trouble(&self, trouble: Trouble) -> Result<(), Left> {
@@ -365,8 +400,20 @@ fn perform(
     activity: &Activity,
     role: Role,
 ) -> Option<bool> {
-    let (began, began_wall) = (log.clock().now(), log.clock().wall());
+    let began = (log.clock().now(), log.clock().wall());
     let seen = world.perform(activity);
+    record(log, experiment, activity, role, began, seen)
+}
+
+/// Judges what was seen, and records it.
+fn record(
+    log: &EventLog<'_>,
+    experiment: &Experiment,
+    activity: &Activity,
+    role: Role,
+    (began, began_wall): (u64, String),
+    seen: Observation,
+) -> Option<bool> {
     let met = activity.tolerance.as_ref().map(|tolerance| tolerance.accepts(&seen));
     let words = Tolerance::describe_seen(&seen);
     let output = if role == Role::During { shortened(seen.output) } else { seen.output };
@@ -410,6 +457,7 @@ fn written(experiment: &Experiment, name: &str) -> Value {
         source.get("method"),
         source.get("rollbacks"),
         source.get("invariants"),
+        source.pointer("/recovery/steps"),
     ];
     let all = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
     let named = |one: &&Value| one.get("name").and_then(Value::as_str) == Some(name);

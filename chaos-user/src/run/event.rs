@@ -50,6 +50,8 @@ pub enum What {
     },
     /// A fault was healed, or could not be.
     Healed(Healed),
+    /// What the target wrote to a log around something that was not as expected.
+    Logged(Logged),
     /// The user interrupted.
     Interrupted,
     /// The tool could not do its work.
@@ -126,6 +128,8 @@ pub enum Role {
     After,
     /// It is part of the method.
     Method,
+    /// It is a manual step, because the system did not recover by itself.
+    Recovery,
     /// It is a rollback.
     Rollback,
     /// It is an invariant.
@@ -192,6 +196,26 @@ pub struct Healed {
     pub error: Option<String>,
     /// What is worth a warning.
     pub remarks: Vec<String>,
+}
+
+/// Lines of one of the target's logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logged {
+    /// Whose log: `node/process`, or a file.
+    pub source: String,
+    /// In the order in which they were written.
+    pub lines: Vec<LogLine>,
+    /// How many before them were left out, because there were too many.
+    pub skipped: u64,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was found to be there, in the run's time: at most 50 ms after it was written, or so.
+    pub at: u64,
+    /// The line.
+    pub text: String,
 }
 
 /// How a run ended.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::event::RuleText;
+use super::logs::LogFile;
 use super::network::{self, NodeRules};
 use super::process;
 use super::world::{ActiveFault, Trouble, World};
@@ -175,6 +176,17 @@ impl World for LabWorld {
             }
         }?;
         Ok(Box::new(Noted { active, memory: &self.memory }))
+    }
+
+    fn logs(&self) -> Vec<LogFile> {
+        let nodes = self.lab.iter().flat_map(Lab::nodes);
+        let of_lab = nodes.flat_map(|node| {
+            node.processes().iter().map(|process| LogFile {
+                source: format!("{}/{}", node.name(), process.name()),
+                path: process.command().log.clone(),
+            })
+        });
+        of_lab.collect()
     }
 
     fn nodes(&self) -> Vec<(String, Vec<String>)> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::clock::Clock;
@@ -18,6 +19,7 @@ pub struct EventLog<'a> {
     redactor: Redactor,
     observer: Observer<'a>,
     inner: Mutex<Inner>,
+    missed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ impl<'a> EventLog<'a> {
         observer: Observer<'a>,
     ) -> Self {
         let inner = Mutex::new(Inner { file, ..Inner::default() });
-        Self { clock, redactor, observer, inner }
+        Self { clock, redactor, observer, inner, missed: AtomicU64::new(0) }
     }
 
     /// Records what just happened. A line that cannot be written is told by [`Self::finish`].
@@ -50,6 +52,9 @@ impl<'a> EventLog<'a> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken under the lock, so that the order of the lines is that of their times.
         let event = Event { at: self.clock.now(), wall: self.clock.wall(), event: what };
+        if matches!(&event.event, What::Done(result) if result.met == Some(false)) {
+            self.missed.store(event.at.max(1), Ordering::Release);
+        }
         let event = self.hide(event);
         if let Some(file) = &mut inner.file {
             let written = serde_json::to_string(&event)
@@ -66,6 +71,11 @@ impl<'a> EventLog<'a> {
     fn hide(&self, event: Event) -> Event {
         let hidden = serde_json::to_value(&event).map(|value| self.redactor.value(&value));
         hidden.and_then(serde_json::from_value).unwrap_or(event)
+    }
+
+    /// When a look was last not as expected.
+    pub(super) fn last_miss(&self) -> Option<u64> {
+        Some(self.missed.load(Ordering::Acquire)).filter(|at| *at > 0)
     }
 
     /// The clock that events are timed by.

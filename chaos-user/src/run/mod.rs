@@ -10,6 +10,7 @@ mod event;
 mod folder;
 mod lab;
 mod log;
+mod logs;
 mod network;
 mod process;
 mod recovery;
@@ -24,11 +25,13 @@ mod tests;
 pub use clock::{Clock, SystemClock};
 pub use conductor::{Options, conduct};
 pub use event::{
-    Ended, Event, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RuleText, RunInfo, What,
+    Ended, Event, FORMAT, FaultInfo, Healed, LogLine, Logged, ProbeResult, ProbeSpec, Role,
+    RuleText, RunInfo, What,
 };
 pub use folder::{FolderError, RunFolder};
 pub use lab::LabWorld;
 pub use log::{EventLog, Observer, ReadError, read_log};
+pub use logs::LogFile;
 pub use redact::Redactor;
 pub use signals::Interrupt;
 pub use values::{ValueError, Values};

@@ -1,6 +1,7 @@
 //! The conductor in a world that tests make up, and the log it leaves.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use super::*;
 use crate::exit::Exit;
 use crate::experiment::{Activity, Experiment, FaultSpec, Observation};
 use crate::fault::RuleEvidence;
-use crate::report::{journal, json, junit, markdown, terminal};
+use crate::report::{html, journal, json, junit, markdown, terminal};
 use crate::verdict::{Findings, Question, Status, Verdict, judge};
 
 /// Answers by probe name; a probe ending in `-under-fault` answers only while the fault is active.
@@ -26,6 +27,11 @@ struct Made {
     left: Mutex<BTreeMap<String, u64>>,
     dead: bool,
     unhealable: bool,
+    /// How many manual steps it takes until `back` holds again.
+    needs: u64,
+    steps: AtomicU64,
+    /// Where it writes when `up` is looked at under the fault.
+    log: Option<tempfile::NamedTempFile>,
 }
 
 impl Made {
@@ -48,6 +54,15 @@ impl World for &Made {
                 fails = true;
             }
         }
+        if name == "back" && self.healed.load(Ordering::SeqCst) > 0 {
+            fails |= self.steps.load(Ordering::SeqCst) < self.needs;
+        }
+        if name.starts_with("step-") {
+            self.steps.fetch_add(1, Ordering::SeqCst);
+        }
+        if let (Some(log), "up", true) = (&self.log, name, active) {
+            writeln!(log.as_file(), "ERROR s3cret is gone").unwrap();
+        }
         if name == "cut-off" {
             fails = active && self.acts > 0;
         }
@@ -63,6 +78,14 @@ impl World for &Made {
         self.injected.fetch_add(1, Ordering::SeqCst);
         self.active.store(true, Ordering::SeqCst);
         Ok(Box::new(InMade(self)))
+    }
+
+    fn logs(&self) -> Vec<LogFile> {
+        let file = |log: &tempfile::NamedTempFile| LogFile {
+            source: "server/shop".into(),
+            path: log.path().to_owned(),
+        };
+        self.log.iter().map(file).collect()
     }
 
     fn nodes(&self) -> Vec<(String, Vec<String>)> {
@@ -89,6 +112,7 @@ fn experiment() -> Experiment {
         json!({"name": name, "during": during, "tolerance": tolerance,
                "provider": {"type": "process", "path": "true"}})
     };
+    let step = |name: &str| json!({"name": name, "provider": {"type": "process", "path": "true"}});
     let text = json!({
         "title": "Made up", "secrets": {"all": {"token": "s3cret"}},
         "steady-state-hypothesis": {"title": "all is well", "probes": [
@@ -100,7 +124,7 @@ fn experiment() -> Experiment {
             {"type": "chaos", "fault": "drop", "duration": "80ms"}}],
         "rollbacks": [{"name": "roll", "provider": {"type": "process", "path": "true"}}],
         "invariants": [{"name": "whole", "tolerance": 200, "provider": {"type": "process", "path": "true"}}],
-        "recovery": {"within": "200ms", "stable": "40ms"},
+        "recovery": {"within": "200ms", "stable": "40ms", "steps": [step("step-1"), step("step-2"), step("step-3")]},
         "runtime": {"hypothesis": {"frequency": "5ms"}},
     });
     Experiment::parse(&text.to_string(), Path::new("made.json")).unwrap()
@@ -171,6 +195,47 @@ fn slow_recovery_passes_in_time_and_fails_too_late() {
     assert_eq!(never.verdict, Verdict::Fail, "{never:#?}");
     assert_eq!(status(&never, Question::Recovered), Status::Broken);
     assert_eq!(never.metrics.time_to_recover, None);
+}
+
+#[test]
+fn manual_steps_are_done_until_it_recovers_and_counted() {
+    let made = Made { needs: 2, ..Made::acting() };
+    let (_, findings) = run(&made);
+    assert_eq!(findings.verdict, Verdict::Fail, "{findings:#?}");
+    assert_eq!(made.steps.load(Ordering::SeqCst), 2);
+    assert_eq!(findings.metrics.manual_steps, Some(2));
+    assert!(findings.metrics.time_to_recover.unwrap() > 400_000_000, "{findings:#?}");
+    let told = "it recovered with 2 manual steps (`step-1`, `step-2`), ";
+    assert!(findings.because.starts_with(told), "{}", findings.because);
+    let made = Made { needs: 9, ..Made::acting() };
+    let (_, findings) = run(&made);
+    assert_eq!(findings.metrics.manual_steps, Some(3));
+    assert_eq!(findings.metrics.time_to_recover, None);
+    assert!(findings.because.starts_with("it did not recover, not even with 3 manual steps"));
+    let (_, healthy) = run(&Made::acting());
+    assert_eq!(healthy.metrics.manual_steps, Some(0));
+}
+
+#[test]
+fn a_failure_comes_with_the_log_lines_around_it_in_every_format() {
+    let log = Some(tempfile::NamedTempFile::new().unwrap());
+    let (events, findings) = run(&Made { breaks: [("up", 0)].into(), log, ..Made::acting() });
+    let failure = findings.failures.iter().find(|one| one.probe == "up").unwrap();
+    assert_eq!((failure.expected.as_str(), failure.seen.as_str()), ("200", "no answer"));
+    let line = failure.log.first().unwrap();
+    let told = (line.source.as_str(), line.text.as_str());
+    assert_eq!(told, ("server/shop", "ERROR ***** is gone"));
+    let texts = [
+        terminal(&findings),
+        json(&findings).unwrap(),
+        markdown(&findings),
+        junit(std::slice::from_ref(&findings)).unwrap(),
+        journal(&events, &findings).unwrap().to_string(),
+        html(&events, &findings).unwrap(),
+    ];
+    for text in texts {
+        assert!(text.contains("ERROR ***** is gone"), "{text}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::experiment::{Activity, FaultSpec, Observation};
 use crate::fault::RuleEvidence;
 
 use super::event::RuleText;
+use super::logs::LogFile;
 
 /// The surroundings of a run.
 pub trait World: Sync {
@@ -20,6 +21,11 @@ pub trait World: Sync {
         name: &str,
         fault: &FaultSpec,
     ) -> Result<Box<dyn ActiveFault + 'a>, Trouble>;
+
+    /// The logs that the target writes.
+    fn logs(&self) -> Vec<LogFile> {
+        Vec::new()
+    }
 
     /// The nodes and their addresses.
     fn nodes(&self) -> Vec<(String, Vec<String>)>;

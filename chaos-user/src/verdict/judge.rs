@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::expectation::{Expectation, in_phase, looks, once};
+use super::failure::FailureReport;
+use super::recovered::recovered;
 use super::timeline::Timeline;
 use crate::exit::Exit;
 use crate::experiment::{Kind, Phase};
@@ -127,6 +129,8 @@ pub struct Metrics {
     pub time_to_detect: Option<u64>,
     /// From the end of the fault until everything held again for good.
     pub time_to_recover: Option<u64>,
+    /// How many manual steps it took to recover; `None` when nothing was to recover from.
+    pub manual_steps: Option<u32>,
     /// How much later than they happened things may have been noticed: the pause between looks.
     pub bound: u64,
 }
@@ -150,6 +154,8 @@ pub struct Findings {
     pub faults: Vec<FaultReport>,
     /// What was expected, and what was seen.
     pub expectations: Vec<Expectation>,
+    /// Each that was not met, with the target's logs around it.
+    pub failures: Vec<FailureReport>,
     /// What was measured.
     pub metrics: Metrics,
     /// The time of day when it began.
@@ -172,10 +178,12 @@ pub fn judge(events: &[Event]) -> Option<Findings> {
     let faults = faults(events, &timeline);
     let acted = acted(info, events, &faults);
     let met = met(&expectations);
-    let (recovered, time_to_recover) = recovered(info, events, &timeline);
+    let recovery = recovered(info, events, &timeline);
     let intact = intact(&expectations);
     let clean = clean(events);
-    let judgements = vec![acted, met, recovered, intact, clean];
+    let judgements = vec![acted, met, recovery.judgement, intact, clean];
+    let failures = expectations.iter().filter_map(FailureReport::of).chain(recovery.failures);
+    let failures = failures.map(|one| one.with_log(events)).collect();
     let (verdict, exit, because) = verdict(events, &judgements);
     Some(Findings {
         name: info.name.clone(),
@@ -186,9 +194,11 @@ pub fn judge(events: &[Event]) -> Option<Findings> {
         judgements,
         faults,
         expectations,
+        failures,
         metrics: Metrics {
             time_to_detect: time_to_detect(info, events, &timeline),
-            time_to_recover,
+            time_to_recover: recovery.took,
+            manual_steps: recovery.steps,
             bound: info.frequency.nanos(),
         },
         began: events.first()?.wall.clone(),
@@ -330,83 +340,6 @@ fn judged(question: Question, asked: &[&Expectation]) -> Judgement {
     Judgement { question, status, reasons }
 }
 
-fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -> (Judgement, Option<u64>) {
-    let question = Question::Recovered;
-    let expected: Vec<&ProbeSpec> =
-        info.probes.iter().filter(|spec| spec.steady && spec.during.has(Phase::After)).collect();
-    let healed = timeline.healed().filter(|_| timeline.first_active().is_some());
-    let (Some(healed), false) = (healed, info.faults == 0 || expected.is_empty()) else {
-        let after = steady_after(info, events);
-        return (after, None);
-    };
-    let mut status = Status::Holds;
-    let (mut reasons, mut latest) = (Vec::new(), healed);
-    for spec in expected {
-        let after: Vec<_> = looks(events, timeline, &spec.name)
-            .filter(|look| look.phase == Some(Phase::After))
-            .filter(|look| matches!(look.result.role, Role::During | Role::After))
-            .collect();
-        let last_failed = after.iter().rposition(|look| look.result.met != Some(true));
-        let back = after.get(last_failed.map_or(0, |at| at + 1));
-        let within = spec.within.unwrap_or(info.recovery_within);
-        match back {
-            None if after.is_empty() => {
-                if status == Status::Holds {
-                    status = Status::Unproven;
-                }
-                reasons.push(format!("`{}` was not looked at after the fault", spec.name));
-            }
-            None => {
-                status = Status::Broken;
-                let seen = after.last().map_or("", |look| look.result.seen.as_str());
-                let expected = &spec.expected;
-                reasons.push(format!("`{}`: expected {expected}, still {seen}", spec.name));
-            }
-            Some(back) => {
-                let took = back.ended.saturating_sub(healed);
-                latest = latest.max(back.ended);
-                if took > within.nanos().saturating_add(info.frequency.nanos()) {
-                    status = Status::Broken;
-                    reasons.push(format!(
-                        "`{}` came back after {:.3} s, which is more than {within}",
-                        spec.name,
-                        took as f64 / 1e9,
-                    ));
-                }
-            }
-        }
-    }
-    let took = latest.saturating_sub(healed);
-    if status == Status::Holds {
-        reasons.push(format!("{:.3} s after the fault ended", took as f64 / 1e9));
-    }
-    let measured = (status == Status::Holds).then_some(took);
-    (Judgement { question, status, reasons }, measured)
-}
-
-/// Without a fault of this tool's own: whether the steady state held after the method.
-fn steady_after(info: &RunInfo, events: &[Event]) -> Judgement {
-    let question = Question::Recovered;
-    let after = events.iter().filter_map(|event| match &event.event {
-        What::Done(result) if result.role == Role::After => Some(result),
-        _ => None,
-    });
-    let (mut status, mut reasons) = (Status::NotAsked, Vec::new());
-    for result in after {
-        if result.met == Some(true) {
-            if status == Status::NotAsked {
-                status = Status::Holds;
-            }
-            continue;
-        }
-        status = Status::Broken;
-        let spec = info.probes.iter().find(|spec| spec.name == result.name);
-        let expected = spec.map_or("", |spec| spec.expected.as_str());
-        reasons.push(format!("`{}`: expected {expected}, got {}", result.name, result.seen));
-    }
-    Judgement { question, status, reasons }
-}
-
 fn clean(events: &[Event]) -> Judgement {
     let mut left: Vec<String> = Vec::new();
     let mut status = Status::Unproven;
@@ -463,8 +396,10 @@ fn verdict(events: &[Event], judgements: &[Judgement]) -> (Verdict, u8, String) 
         _ => None,
     });
     if let Some(probe) = gate {
+        let why = why(Question::ExpectationsMet);
+        let why = if why.is_empty() { format!("`{probe}`") } else { why };
         let because = format!(
-            "the steady state did not hold before the method (`{probe}`), so nothing was injected"
+            "the steady state did not hold before the method, so nothing was injected: {why}"
         );
         return code(Verdict::Fail, Exit::Fail, because);
     }

@@ -5,9 +5,14 @@
 //! from them and is never better than what was proven.
 
 mod expectation;
+mod failure;
 mod judge;
+mod recovered;
+mod targets;
 mod timeline;
 
 pub use expectation::{Expectation, Failure};
+pub use failure::{FailureReport, LoggedLine};
 pub use judge::{FaultReport, Findings, Judgement, Metrics, Question, Status, Verdict, judge};
+pub use targets::{DETECT_BELOW, MANUAL_STEPS_BELOW, PASS_RATE_ABOVE, RECOVER_BELOW};
 pub use timeline::Timeline;

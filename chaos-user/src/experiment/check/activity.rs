@@ -8,7 +8,7 @@ use crate::experiment::activity::{Activity, Kind, Pauses, Phases};
 use crate::experiment::document::{ActivityDocument, TargetDocument};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::provider::Provider;
-use crate::experiment::units::nearest;
+use crate::experiment::units::{Span, nearest};
 
 /// What an activity stands in.
 pub(super) struct Context<'a> {
@@ -23,6 +23,7 @@ pub(super) enum Role {
     SteadyState,
     Method,
     Rollback,
+    Recovery,
     Invariant,
 }
 
@@ -57,8 +58,12 @@ pub(super) fn activity(
         document.provider.as_ref().ok_or_else(|| missing("provider", "which says what to do"))?;
     let provider = provider::provider(context, written, document.timeout.as_ref())?;
     let is_fault = matches!(provider, Provider::Fault(_));
-    if is_fault && (kind == Kind::Probe || role != Role::Method) {
-        let why = "a fault is an action of the method; it heals itself";
+    // What is over as soon as it is done can be a manual step.
+    let step = role == Role::Recovery
+        && matches!(&provider, Provider::Fault(fault) if fault.duration == Span::ZERO);
+    if is_fault && (kind == Kind::Probe || role != Role::Method) && !step {
+        let why = "a fault is an action of the method; it heals itself (a manual step of `recovery` \
+                   may be a `restart`)";
         return Err((place, Problem::Pointless(why)));
     }
     let tolerance = match &document.tolerance {

@@ -82,6 +82,7 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
     let method = list(method, activity::Role::Method)?;
     let rollbacks = list(&document.rollbacks, activity::Role::Rollback)?;
     let invariants = list(&document.invariants, activity::Role::Invariant)?;
+    let recovery_steps = list(&document.recovery.steps, activity::Role::Recovery)?;
 
     let own = document.lab.is_some()
         || method.iter().any(|activity| matches!(activity.provider, Provider::Fault(_)));
@@ -97,6 +98,7 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
             within: document.recovery.within.unwrap_or(RECOVERY_WITHIN),
             stable: document.recovery.stable.unwrap_or(RECOVERY_STABLE),
         },
+        recovery_steps,
         hypothesis,
         method,
         rollbacks,
@@ -211,7 +213,7 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
 fn default_kind(role: activity::Role) -> Option<Kind> {
     match role {
         activity::Role::SteadyState | activity::Role::Invariant => Some(Kind::Probe),
-        activity::Role::Rollback => Some(Kind::Action),
+        activity::Role::Rollback | activity::Role::Recovery => Some(Kind::Action),
         activity::Role::Method => None,
     }
 }

@@ -2,29 +2,53 @@
 
 use maud::{Markup, html as markup};
 
-use super::timeline::moment;
 use crate::experiment::Phase;
-use crate::verdict::{Findings, Status};
+use crate::report::terminal::moment;
+use crate::verdict::{FailureReport, Findings};
 
-/// Every expectation that did not hold.
+/// Every expectation that did not hold, with the target's logs around it.
 pub(super) fn failures(findings: &Findings) -> Markup {
-    let broken: Vec<_> =
-        findings.expectations.iter().filter(|one| one.status == Status::Broken).collect();
-    if broken.is_empty() {
+    if findings.failures.is_empty() {
         return markup! {};
     }
     markup! {
         section aria-labelledby="failures" {
             h2 id="failures" { "What did not hold" }
-            @for one in broken {
+            @for one in &findings.failures {
                 article class="failure" {
-                    h3 { (one.probe) " " (when(one.phase, one.invariant)) }
-                    @if let Some(first) = &one.first {
-                        dl {
-                            dt { "expected" } dd { code { (one.expected) } }
-                            dt { "observed" } dd { code { (first.seen) } }
-                            dt { "first at" } dd { (moment(first.at)) " (began " (first.wall) ")" }
-                            dt { "looks" } dd { (one.failures) " of " (one.looks) " not as expected" }
+                    h3 { (one.probe) " " (one.when()) }
+                    dl {
+                        dt { "expected" } dd { code { (one.expected) } }
+                        dt { "observed" } dd { code { (one.seen) } }
+                        dt { "at" } dd { (moment(one.at)) " (began " (one.wall) ")" }
+                        dt { "looks" } dd { (one.failures) " of " (one.looks) " not as expected" }
+                    }
+                    @if !one.log.is_empty() { (log(one)) }
+                }
+            }
+        }
+    }
+}
+
+/// The logs, with what was written before the failure told apart from what came after.
+fn log(failure: &FailureReport) -> Markup {
+    markup! {
+        h4 { "Logs of the target around then" }
+        div class="scroll" tabindex="0" {
+            table class="lines" {
+                thead {
+                    tr {
+                        th scope="col" class="num" { "at" }
+                        th scope="col" { "log" }
+                        th scope="col" { "line" }
+                    }
+                }
+                tbody {
+                    @for line in &failure.log {
+                        tr class=[(line.at > failure.at).then_some("later")] {
+                            td class="num" { (moment(line.at)) }
+                            td { (line.source) }
+                            td { code { (line.text) } }
                         }
                     }
                 }

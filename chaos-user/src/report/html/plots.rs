@@ -3,6 +3,7 @@
 use maud::{Markup, html as markup};
 
 use super::axis::{Axis, grid, n, shades};
+use crate::report::terminal::moment;
 use crate::run::{Event, ProbeResult, Role, RunInfo, What};
 use crate::verdict::Timeline;
 
@@ -141,7 +142,7 @@ fn latency(
                         circle class="dot" cx=(n(x)) cy=(n(y)) r="2.2" {}
                     } @else {
                         path class="cross" d={ "M" (n(x - 3.5)) " " (n(y - 3.5)) "l7 7m0-7l-7 7" } {
-                            title { (super::timeline::moment(look.began)) ": " (look.seen) }
+                            title { (moment(look.began)) ": " (look.seen) }
                         }
                     }
                 }

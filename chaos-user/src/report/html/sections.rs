@@ -3,11 +3,10 @@
 use maud::{Markup, html as markup};
 
 use super::failures::when;
-use super::timeline::moment;
 use super::{answer, ticked};
-use crate::report::terminal::seconds;
+use crate::report::terminal::{moment, seconds};
 use crate::run::{Event, Role, RunInfo, What};
-use crate::verdict::Findings;
+use crate::verdict::{DETECT_BELOW, Findings, MANUAL_STEPS_BELOW, RECOVER_BELOW, Status};
 
 /// The five questions.
 pub(super) fn judgements(findings: &Findings) -> Markup {
@@ -32,15 +31,20 @@ pub(super) fn judgements(findings: &Findings) -> Markup {
     }
 }
 
-/// What was measured.
+/// What was measured, against what it should be.
 pub(super) fn metrics(findings: &Findings) -> Markup {
     let metrics = findings.metrics;
-    let bound = format!("up to {} less: looked so often", seconds(metrics.bound));
     let times = [
-        ("time to detect", metrics.time_to_detect, "from the fault until it was noticed"),
+        (
+            "time to detect",
+            metrics.time_to_detect,
+            DETECT_BELOW,
+            "from the fault until it was noticed",
+        ),
         (
             "time to recover",
             metrics.time_to_recover,
+            RECOVER_BELOW,
             "from the end of the fault until all held again",
         ),
     ];
@@ -48,17 +52,35 @@ pub(super) fn metrics(findings: &Findings) -> Markup {
         section aria-labelledby="metrics" {
             h2 id="metrics" { "Metrics" }
             dl class="tiles" {
-                @for (what, time, meaning) in times {
+                @for (what, time, target, meaning) in times {
                     div class="tile" {
                         dt { (what) }
-                        dd class="value" { @match time { Some(time) => (seconds(time)), None => "–" } }
+                        @match time {
+                            Some(time) => {
+                                dd class="value" { (seconds(time)) }
+                                dd { (reached(time < target)) " target: below " (target / 1_000_000_000) " s" }
+                                dd class="note" { "up to " (seconds(metrics.bound)) " less: looked so often" }
+                            }
+                            None => { dd class="value" { "–" } dd class="note" { "not measured" } }
+                        }
                         dd class="note" { (meaning) }
-                        @if time.is_some() { dd class="note" { (bound) } }
+                    }
+                }
+                @if let Some(steps) = metrics.manual_steps {
+                    div class="tile" {
+                        dt { "manual steps" }
+                        dd class="value" { (steps) }
+                        dd { (reached(steps < MANUAL_STEPS_BELOW)) " target: fewer than " (MANUAL_STEPS_BELOW) }
+                        dd class="note" { "done because it did not recover by itself" }
                     }
                 }
             }
         }
     }
+}
+
+fn reached(yes: bool) -> Markup {
+    answer(if yes { Status::Holds } else { Status::Broken })
 }
 
 /// What the faults did.
@@ -183,6 +205,10 @@ fn happening(event: &Event) -> Option<String> {
             format!("the lab is up: {}", nodes.join("; "))
         }
         What::Done(result) if result.role == Role::During => return None,
+        What::Logged(_) => return None,
+        What::Done(result) if result.role == Role::Recovery => {
+            format!("manual step {}: {}", result.name, result.seen)
+        }
         What::Done(result) => format!("{}: {}", result.name, result.seen),
         What::GateClosed { probe } => format!("`{probe}` did not hold, so nothing is injected"),
         What::Arming(info) => {

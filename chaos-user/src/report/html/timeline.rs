@@ -4,6 +4,7 @@ use maud::{Markup, html as markup};
 
 use super::axis::{Axis, WIDTH, grid, n, shades, short};
 use super::ticked;
+use crate::report::terminal::moment;
 use crate::run::{Event, ProbeResult, Role, RunInfo, What};
 use crate::verdict::Timeline;
 
@@ -174,9 +175,4 @@ impl Drawn {
             }
         }
     }
-}
-
-/// A moment of the run, for people.
-pub(super) fn moment(at: u64) -> String {
-    format!("+{:.3} s", at as f64 / 1e9)
 }
