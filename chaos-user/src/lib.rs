@@ -8,6 +8,7 @@ pub mod cli;
 pub mod exit;
 pub mod experiment;
 pub mod fault;
+pub mod guard;
 pub mod history;
 pub mod host;
 pub mod kernel;

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod experiments;
+mod guards;
 mod heal;
 mod history;
 mod inject;
@@ -91,6 +92,8 @@ impl Cli {
 fn exit_for(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<FaultError>() {
         error.exit()
+    } else if error.is::<guards::NotAllowed>() {
+        Exit::Aborted
     } else if error.is::<UsageError>() {
         Exit::Usage
     } else if error.is::<MissingCapabilities>() {

@@ -10,9 +10,11 @@ use nix::sys::utsname::uname;
 
 use super::UsageError;
 use super::experiments::{Found, find, folder_of, known, load};
+use super::guards::{GuardArgs, Guards};
 use super::history::metrics;
 use super::output::{complain, out, say};
 use crate::exit::Exit;
+use crate::guard::Extent;
 use crate::history::{History, Record, Summary};
 use crate::host::check_capabilities;
 use crate::lab::{Lab, LabOptions};
@@ -42,6 +44,8 @@ pub(super) struct RunArgs {
     /// Seed every random decision, to repeat a run
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    guards: GuardArgs,
     /// Print nothing while it runs
     #[arg(long, short)]
     quiet: bool,
@@ -65,6 +69,7 @@ impl RunArgs {
         if found.iter().any(|one| one.lab.is_some() || one.experiment.has_fault()) {
             check_capabilities()?;
         }
+        let guards = self.guards.read()?;
         let interrupt = Interrupt::listen().context("listen to signals")?;
         let mut tally = Tally::default();
         let (mut all, mut records) = (Vec::new(), Vec::new());
@@ -76,7 +81,7 @@ impl RunArgs {
             if found.len() > 1 && !self.quiet && !self.json {
                 complain(&format!("=== {} of {}: {}", at + 1, found.len(), one.name));
             }
-            let (findings, folder) = self.one(one, &interrupt)?;
+            let (findings, folder) = self.one(one, &guards, &interrupt)?;
             let name = folder.path().file_name().unwrap_or_default();
             let record = Record::of(&findings, name.to_string_lossy().into_owned());
             if let Err(error) = history.add(&record) {
@@ -108,13 +113,21 @@ impl RunArgs {
         Ok(tally.exit().into())
     }
 
-    fn one(&self, found: &Found, interrupt: &Interrupt) -> anyhow::Result<(Findings, RunFolder)> {
+    fn one(
+        &self,
+        found: &Found,
+        guards: &Guards,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<(Findings, RunFolder)> {
         let clock = SystemClock::start();
         let folder = RunFolder::below(&self.output, &clock.wall(), &found.name)?;
         let base = folder_of(&found.path);
         let experiment = &found.experiment;
         let values = Values::resolve(&experiment.configuration, &experiment.secrets, &base)
             .map_err(|error| UsageError(format!("{}: {error}", found.path.display())))?;
+        let extent = Extent::of(experiment, found.lab.as_ref().map_or(0, |lab| lab.nodes().len()));
+        let (clearance, protect) =
+            guards.ask(experiment.environment.as_ref(), Some(&experiment.guards), &extent);
         let host = uname().context("ask the kernel for its name")?;
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let options = Options {
@@ -123,6 +136,7 @@ impl RunArgs {
             host: text(host.nodename()),
             platform: format!("{} {}", text(host.sysname()), text(host.release())),
             interrupt: interrupt.clone(),
+            clearance,
         };
         let shown = Shown::default();
         let quiet = self.quiet || self.json;
@@ -136,7 +150,7 @@ impl RunArgs {
             let lab = bring_up(found, folder.path(), interrupt)?;
             let world =
                 LabWorld::new(lab, values.variables.clone(), base, run_id(found), options.seed)?;
-            Ok(world.watching(experiment))
+            Ok(world.watching(experiment).protecting(protect))
         };
         conduct(experiment, make, &log, &options);
         let events = log.finish().context("write the event log")?;

@@ -5,6 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::guard::RulesDocument;
+
 use super::units::{Percent, PortRange, Protocol, Span};
 
 pub(super) type Text = Spanned<String>;
@@ -41,6 +43,10 @@ pub(super) struct ExperimentDocument {
     pub(super) recovery: RecoveryDocument,
     #[serde(default)]
     pub(super) invariants: Vec<Spanned<ActivityDocument>>,
+    pub(super) environment: Option<Text>,
+    pub(super) guards: Option<Spanned<RulesDocument>>,
+    #[serde(default)]
+    pub(super) safeguards: Vec<Spanned<ActivityDocument>>,
 }
 
 #[derive(Debug, Deserialize)]

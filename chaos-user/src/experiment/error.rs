@@ -94,6 +94,9 @@ pub enum Problem {
     /// Two keys that exclude each other.
     #[error("`{one}` and `{other}` exclude each other; keep one")]
     Exclusive { one: &'static str, other: &'static str },
+    /// A text that is refused for a reason of its own.
+    #[error("{0}")]
+    Refused(String),
     /// A probe that can never be judged.
     #[error("{0}")]
     Pointless(&'static str),
@@ -112,7 +115,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 }
 
 impl ExperimentError {
-    pub(super) fn from_yaml(error: &YamlError, file: PathBuf) -> Self {
+    pub(crate) fn from_yaml(error: &YamlError, file: PathBuf) -> Self {
         let place = error.location().unwrap_or(Location::UNKNOWN).into();
         let problem = match error.without_snippet() {
             YamlError::SerdeUnknownField { field, expected, .. } => Problem::UnknownKey {

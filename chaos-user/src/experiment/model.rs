@@ -11,6 +11,7 @@ use super::document::ExperimentDocument;
 use super::error::ExperimentError;
 use super::provider::Provider;
 use super::units::Span;
+use crate::guard::{Environment, Rules};
 
 /// An experiment that makes sense as written.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,12 @@ pub struct Experiment {
     pub rollbacks: Vec<Activity>,
     /// What is expected to hold at the very end.
     pub invariants: Vec<Activity>,
+    /// What ends the run at once when it does not hold.
+    pub safeguards: Vec<Activity>,
+    /// The kind of place it is for.
+    pub environment: Option<Environment>,
+    /// What it allows itself.
+    pub guards: Rules,
     /// How it has to recover.
     pub recovery: Recovery,
     /// What a person would do, in order, if it does not recover by itself.
@@ -138,10 +145,11 @@ impl Experiment {
         })
     }
 
-    /// Everything that has a name: probes, actions, rollbacks, invariants.
+    /// Everything that has a name: probes, actions, rollbacks, invariants, safeguards.
     pub fn activities(&self) -> impl Iterator<Item = &Activity> {
         let probes = self.hypothesis.iter().flat_map(|hypothesis| &hypothesis.probes);
         let others = self.rollbacks.iter().chain(&self.invariants).chain(&self.recovery_steps);
+        let others = others.chain(&self.safeguards);
         probes.chain(&self.method).chain(others)
     }
 

@@ -4,6 +4,7 @@ mod capability;
 mod cgroup;
 mod clock;
 mod feature;
+mod policy;
 mod process_id;
 mod ssh;
 
@@ -11,5 +12,6 @@ pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::{boot_id, boot_time};
 pub use feature::{Feature, Support, features};
+pub use policy::{POLICY, POLICY_VARIABLE, PolicyError, approval, policies};
 pub use process_id::ProcessId;
 pub use ssh::{SshSession, ancestors, operator_sessions};

@@ -28,7 +28,9 @@ pub fn journal(events: &[Event], findings: &Findings) -> Option<Value> {
     let has = |wanted: fn(&What) -> bool| events.iter().any(|event| wanted(&event.event));
     let status = if has(|what| matches!(what, What::Interrupted)) {
         "interrupted"
-    } else if has(|what| matches!(what, What::Trouble { .. })) {
+    } else if has(|what| {
+        matches!(what, What::Trouble { .. } | What::Refused(_) | What::Tripped { .. })
+    }) {
         "aborted"
     } else if failed(&before) || failed(&after) {
         "failed"

@@ -28,6 +28,17 @@ pub fn progress(shown: &Shown, event: &Event) -> Option<String> {
             let mark = if holds { "ok  " } else { "MISS" };
             format!("{mark} {}: {}", result.name, result.seen)
         }
+        What::Cleared(clearance) => {
+            let extent = &clearance.extent;
+            if extent.faults.is_empty() {
+                return None;
+            }
+            format!("{clearance}blast radius: {extent}")
+        }
+        What::Refused(reasons) => format!("not allowed: {}", reasons.join("; ")),
+        What::Tripped { probe } => {
+            format!("the safeguard `{probe}` does not hold: everything is healed at once")
+        }
         What::GateClosed { probe } => {
             format!("the steady state does not hold (`{probe}`): nothing is injected")
         }

@@ -35,6 +35,10 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
             writeln!(out, "    {} {} | {}", moment(line.at), line.source, line.text)?;
         }
     }
+    if let Some(clearance) = findings.clearance.as_ref().filter(|one| !one.extent.faults.is_empty())
+    {
+        writeln!(out, "  {clearance}blast radius {}", clearance.extent)?;
+    }
     for fault in &findings.faults {
         let lasted = fault.lasted.map_or_else(String::new, |ns| format!(", {}", seconds(ns)));
         writeln!(out, "  evidence of `{}`{lasted}:", fault.fault)?;

@@ -10,14 +10,15 @@ use super::continuous::{Stage, Watched, watch};
 use super::event::{Ended, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RunInfo, What};
 use super::log::EventLog;
 use super::logs::following;
-use super::recovery;
 use super::signals::Interrupt;
 use super::world::{ActiveFault, Trouble, World};
+use super::{recovery, safeguard};
 use crate::exit::Exit;
 use crate::experiment::{
     Activity, Experiment, FaultSpec, Observation, Phase, Provider, RollbackStrategy, Span,
     Tolerance,
 };
+use crate::guard::Clearance;
 
 /// How often something that is waited for is looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -37,6 +38,8 @@ pub struct Options {
     pub platform: String,
     /// Whether the user asked to stop.
     pub interrupt: Interrupt,
+    /// What the guards said: it may begin, or why not.
+    pub clearance: Result<Clearance, Vec<String>>,
 }
 
 /// Runs an experiment in the world that `make` makes, and records it in `log`. Whatever happens,
@@ -49,12 +52,28 @@ pub fn conduct<W: World>(
 ) {
     log.record(What::Began(Box::new(info(experiment, options))));
     let mut ended = Ended::default();
+    match &options.clearance {
+        Ok(clearance) => log.record(What::Cleared(Box::new(clearance.clone()))),
+        Err(reasons) => {
+            log.record(What::Refused(reasons.clone()));
+            log.record(What::Ended(ended));
+            return;
+        }
+    }
     match make() {
         Ok(world) => {
             log.record(What::Ready(world.nodes()));
             let stage = Stage::default();
-            let mut run =
-                Run { experiment, world: &world, log, options, stage: &stage, active: Vec::new() };
+            let tripped = AtomicBool::new(false);
+            let mut run = Run {
+                experiment,
+                world: &world,
+                log,
+                options,
+                stage: &stage,
+                active: Vec::new(),
+                tripped: &tripped,
+            };
             ended.rolled_back = following(&world, log, || run.all(&mut ended.left));
         }
         // What was being made was called off, which is no trouble.
@@ -111,6 +130,8 @@ struct Run<'a> {
     options: &'a Options,
     stage: &'a Stage,
     active: Vec<InForce<'a>>,
+    /// Whether a safeguard did not hold.
+    tripped: &'a AtomicBool,
 }
 
 struct InForce<'a> {
@@ -123,7 +144,7 @@ impl<'a> Run<'a> {
     /// Everything; says whether the rollbacks were run.
     fn all(&mut self, left: &mut Vec<String>) -> bool {
         let runtime = self.experiment.runtime;
-        let open = !runtime.hypothesis.before() || self.gate();
+        let open = (!runtime.hypothesis.before() || self.gate()) && self.safe();
         let mut failed = !open;
         let mut deviated = false;
         if open {
@@ -149,7 +170,7 @@ impl<'a> Run<'a> {
                 self.log.clock().sleep(activity.pauses.after.into());
             }
         }
-        if open && !interrupted {
+        if open && !self.stopped() {
             for activity in &self.experiment.invariants {
                 self.patiently(activity, Role::Invariant);
             }
@@ -160,6 +181,21 @@ impl<'a> Run<'a> {
     /// Whether the steady state holds before anything is done.
     fn gate(&self) -> bool {
         self.steady(Role::Before, Phase::Before)
+    }
+
+    /// Whether every safeguard holds before anything is done.
+    fn safe(&self) -> bool {
+        self.experiment.safeguards.iter().all(|one| {
+            let holds = || self.perform(one, Role::Safeguard) != Some(false);
+            let trip = || self.log.record(What::Tripped { probe: one.name.clone() });
+            safeguard::look(self.tripped, &holds, &trip);
+            !self.stopped()
+        })
+    }
+
+    /// Whether the user or a safeguard wants everything to end.
+    fn stopped(&self) -> bool {
+        self.options.interrupt.asked() || self.tripped.load(Ordering::Relaxed)
     }
 
     /// The probes of the steady state, one after another, up to the first that does not hold.
@@ -205,7 +241,18 @@ impl<'a> Run<'a> {
         let stop = AtomicBool::new(false);
         let (world, log, stage) = (self.world, self.log, self.stage);
         let frequency = experiment.runtime.frequency;
+        let tripped = self.tripped;
         thread::scope(|scope| {
+            for one in &experiment.safeguards {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let done = || stop.load(Ordering::Relaxed);
+                    let holds = || perform(world, log, experiment, one, Role::Safeguard);
+                    let holds = || holds() != Some(false);
+                    let trip = || log.record(What::Tripped { probe: one.name.clone() });
+                    safeguard::watch(frequency, log.clock(), tripped, &done, &holds, &trip);
+                });
+            }
             let looks = strategy.during() || recovers;
             for one in watched.iter().filter(|_| looks) {
                 let (stop, from) = (&stop, !strategy.during());
@@ -222,14 +269,11 @@ impl<'a> Run<'a> {
             }
             self.heal_all(left);
             if outcome.is_ok() && recovers {
-                let interrupt = &self.options.interrupt;
-                let recovered = || {
-                    recovery::wait(&watched, experiment.recovery, log.clock(), &|| {
-                        interrupt.asked()
-                    })
+                let recovered = |run: &Self| {
+                    recovery::wait(&watched, experiment.recovery, log.clock(), &|| run.stopped())
                 };
                 let mut steps = experiment.recovery_steps.iter();
-                while !recovered() && !interrupt.asked() {
+                while !recovered(self) && !self.stopped() {
                     let Some(step) = steps.next() else { break };
                     self.step(step, left);
                 }
@@ -339,7 +383,7 @@ impl<'a> Run<'a> {
     }
 
     fn tick(&mut self, most: Duration, left: &mut Vec<String>) -> Result<(), Left> {
-        if self.options.interrupt.asked() {
+        if self.stopped() {
             return Err(Left);
         }
         let now = self.log.clock().now();
@@ -416,10 +460,14 @@ fn record(
 ) -> Option<bool> {
     let met = activity.tolerance.as_ref().map(|tolerance| tolerance.accepts(&seen));
     let words = Tolerance::describe_seen(&seen);
-    let output = if role == Role::During { shortened(seen.output) } else { seen.output };
+    let output = if matches!(role, Role::During | Role::Safeguard) {
+        shortened(seen.output)
+    } else {
+        seen.output
+    };
     let activity_written = match role {
         // The same again and again; the journal takes it from the experiment.
-        Role::During => Value::Null,
+        Role::During | Role::Safeguard => Value::Null,
         _ => written(experiment, &activity.name),
     };
     log.record(What::Done(Box::new(ProbeResult {

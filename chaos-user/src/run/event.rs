@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::exit::Exit;
 use crate::experiment::{Kind, Percent, Phases, Span};
 use crate::fault::RuleEvidence;
+use crate::guard::Clearance;
 
 /// The version of the event log's format. A reader refuses others.
 pub const FORMAT: u32 = 1;
@@ -29,6 +30,15 @@ pub enum What {
     Began(Box<RunInfo>),
     /// The surroundings are ready: the nodes and their addresses.
     Ready(Vec<(String, Vec<String>)>),
+    /// The guards let it begin: where, who approved, and how far it reaches.
+    Cleared(Box<Clearance>),
+    /// The guards do not let it begin, for these reasons. Nothing was touched.
+    Refused(Vec<String>),
+    /// A safeguard did not hold, so everything was healed at once.
+    Tripped {
+        /// Which.
+        probe: String,
+    },
     /// A probe or an action ended.
     Done(Box<ProbeResult>),
     /// The steady state did not hold before the method, so no fault was injected.
@@ -134,6 +144,8 @@ pub enum Role {
     Rollback,
     /// It is an invariant.
     Invariant,
+    /// It is a safeguard.
+    Safeguard,
 }
 
 /// What a probe or an action did.

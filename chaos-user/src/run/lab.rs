@@ -17,6 +17,7 @@ use crate::experiment::{
 use crate::fault::RuleEvidence;
 use crate::kernel::netns::{NetNs, NetNsRuntime};
 use crate::lab::{Lab, LabNode};
+use crate::plan::Rule;
 use crate::probe::{self, Memory, ProcessView};
 use crate::target::Spawner;
 
@@ -31,6 +32,7 @@ pub struct LabWorld {
     run: String,
     seed: u64,
     memory: Memory,
+    protect: Vec<Rule>,
 }
 
 impl LabWorld {
@@ -56,7 +58,7 @@ impl LabWorld {
             // It began with the lab.
             memory.watch_whole(&process.command().log);
         }
-        Ok(Self { lab, runtimes, spawner, variables, base, run, seed, memory })
+        Ok(Self { lab, runtimes, spawner, variables, base, run, seed, memory, protect: Vec::new() })
     }
 
     /// Logs that the experiment's probes look at count from now on.
@@ -81,6 +83,12 @@ impl LabWorld {
             exit: process.last_exit().map(|exit| exit.to_string()),
             log: process.command().log.clone(),
         })
+    }
+
+    /// Flows that no fault touches, on this host and in the lab.
+    #[must_use]
+    pub fn protecting(self, protect: Vec<Rule>) -> Self {
+        Self { protect, ..self }
     }
 
     fn addresses(&self, node: &str) -> Vec<IpAddr> {
@@ -168,6 +176,7 @@ impl World for LabWorld {
                 self.rules(name, spec),
                 fault.duration.max(Span::from_ms(1)),
                 fault.seed.unwrap_or(self.seed),
+                &self.protect,
                 &|node| self.netns(node),
             ),
             FaultWork::Process(target, act) => {

@@ -15,6 +15,7 @@ mod network;
 mod process;
 mod recovery;
 mod redact;
+mod safeguard;
 mod signals;
 mod values;
 mod world;

@@ -87,6 +87,7 @@ pub(super) fn inject(
     rules: NodeRules,
     lasts: Span,
     seed: u64,
+    protect: &[Rule],
     netns: &dyn Fn(Option<&str>) -> Result<NetNs, Trouble>,
 ) -> Result<Box<dyn ActiveFault>, Trouble> {
     let mut faults = Vec::new();
@@ -95,6 +96,7 @@ pub(super) fn inject(
         if node.is_none() {
             rules.extend(protection(&operator_sessions()));
         }
+        rules.extend(protect.iter().cloned());
         faults.push(NetworkFault {
             name: name.to_owned(),
             netns: place,

@@ -12,6 +12,7 @@ use super::*;
 use crate::exit::Exit;
 use crate::experiment::{Activity, Experiment, FaultSpec, Observation};
 use crate::fault::RuleEvidence;
+use crate::guard::{Approval, Clearance, Extent};
 use crate::report::{html, journal, json, junit, markdown, terminal};
 use crate::verdict::{Findings, Question, Status, Verdict, judge};
 
@@ -113,6 +114,7 @@ fn experiment() -> Experiment {
                "provider": {"type": "process", "path": "true"}})
     };
     let step = |name: &str| json!({"name": name, "provider": {"type": "process", "path": "true"}});
+    let probe_without_phases = |name: &str| json!({"name": name, "tolerance": 200, "provider": {"type": "process", "path": "true"}});
     let text = json!({
         "title": "Made up", "secrets": {"all": {"token": "s3cret"}},
         "steady-state-hypothesis": {"title": "all is well", "probes": [
@@ -124,13 +126,26 @@ fn experiment() -> Experiment {
             {"type": "chaos", "fault": "drop", "duration": "80ms"}}],
         "rollbacks": [{"name": "roll", "provider": {"type": "process", "path": "true"}}],
         "invariants": [{"name": "whole", "tolerance": 200, "provider": {"type": "process", "path": "true"}}],
+        "safeguards": [probe_without_phases("errors-stay-rare")],
         "recovery": {"within": "200ms", "stable": "40ms", "steps": [step("step-1"), step("step-2"), step("step-3")]},
         "runtime": {"hypothesis": {"frequency": "5ms"}},
     });
     Experiment::parse(&text.to_string(), Path::new("made.json")).unwrap()
 }
 
+fn clearance() -> Clearance {
+    Clearance { environment: None, approval: None, extent: Extent::default() }
+}
+
 fn run_with(made: &Made, interrupt: Interrupt) -> (Vec<Event>, Findings) {
+    run_cleared(made, interrupt, Ok(clearance()))
+}
+
+fn run_cleared(
+    made: &Made,
+    interrupt: Interrupt,
+    clearance: Result<Clearance, Vec<String>>,
+) -> (Vec<Event>, Findings) {
     let experiment = experiment();
     let clock = SystemClock::start();
     let redactor = Redactor::new(["s3cret".to_owned()]);
@@ -141,6 +156,7 @@ fn run_with(made: &Made, interrupt: Interrupt) -> (Vec<Event>, Findings) {
         host: "here".into(),
         platform: "Linux".into(),
         interrupt,
+        clearance,
     };
     conduct(&experiment, || Ok(made), &log, &options);
     let events = log.finish().unwrap();
@@ -273,6 +289,79 @@ fn an_interrupt_heals_and_aborts() {
 }
 
 #[test]
+fn a_safeguard_that_trips_heals_at_once_and_aborts() {
+    let made = Made { breaks: [("errors-stay-rare", 0)].into(), ..Made::acting() };
+    let (events, findings) = run(&made);
+    assert_eq!((findings.verdict, findings.exit), (Verdict::Aborted, Exit::Aborted as u8));
+    assert_eq!(
+        findings.because,
+        "the safeguard `errors-stay-rare` did not hold (no answer), so everything was healed at once"
+    );
+    assert_eq!(made.healed.load(Ordering::SeqCst), 1);
+    let at = |wanted: fn(&What) -> bool| events.iter().position(|event| wanted(&event.event));
+    let tripped = at(|what| matches!(what, What::Tripped { .. })).unwrap();
+    let healing = at(|what| matches!(what, What::Healing { .. })).unwrap();
+    assert!(tripped < healing);
+    // Well before the 80 ms that the fault was to last: at the next look.
+    let tripped = events.iter().filter(|e| matches!(e.event, What::Tripped { .. })).count();
+    assert_eq!(tripped, 1, "told once");
+    let invariants =
+        |event: &Event| matches!(&event.event, What::Done(r) if r.role == Role::Invariant);
+    assert!(!events.iter().any(invariants));
+    let rolled = |event: &Event| matches!(&event.event, What::Done(r) if r.role == Role::Rollback);
+    assert!(events.iter().any(rolled));
+}
+
+#[test]
+fn a_safeguard_that_does_not_hold_before_lets_nothing_begin() {
+    // Fails while nothing is active, too.
+    let made = Made { dead: true, ..Made::acting() };
+    let mut text = experiment().source;
+    text["runtime"]["hypothesis"] = json!({"strategy": "skip"});
+    let experiment = Experiment::parse(&text.to_string(), Path::new("made.json")).unwrap();
+    let clock = SystemClock::start();
+    let log = EventLog::new(&clock, Redactor::default(), None, &|_| {});
+    let options = Options {
+        name: "made".into(),
+        seed: 1,
+        host: String::new(),
+        platform: String::new(),
+        interrupt: Interrupt::default(),
+        clearance: Ok(clearance()),
+    };
+    conduct(&experiment, || Ok(&made), &log, &options);
+    let findings = judge(&log.finish().unwrap()).unwrap();
+    assert_eq!(findings.verdict, Verdict::Aborted, "{findings:#?}");
+    assert_eq!(made.injected.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn what_the_guards_refuse_is_not_begun_and_what_they_allow_is_recorded() {
+    let made = Made::acting();
+    let refusal = Err(vec!["no approval".to_owned(), "too long".to_owned()]);
+    let (events, findings) = run_cleared(&made, Interrupt::default(), refusal);
+    assert_eq!((findings.verdict, findings.exit), (Verdict::Aborted, Exit::Aborted as u8));
+    assert_eq!(findings.because, "not allowed, and nothing was touched: no approval; too long");
+    assert_eq!(made.injected.load(Ordering::SeqCst), 0);
+    assert_eq!(events.len(), 3, "began, refused, ended: {events:?}");
+    let allowed = Clearance {
+        environment: Some("production".parse().unwrap()),
+        approval: Some(Approval {
+            by: "Ada".into(),
+            ticket: "OPS-7".into(),
+            expires: "2030-01-01T00:00Z".parse().unwrap(),
+        }),
+        extent: Extent::of(&experiment(), 0),
+    };
+    let (_, findings) = run_cleared(&made, Interrupt::default(), Ok(allowed.clone()));
+    assert_eq!(findings.clearance, Some(allowed));
+    let report = terminal(&findings);
+    let told = "environment production, approved by Ada (OPS-7) until 2030-01-01T00:00:00Z, blast radius \
+                1 of 1 hosts (this host), up to 100% of the chosen flows, for up to 80ms";
+    assert!(report.contains(told), "{report}");
+}
+
+#[test]
 fn a_world_that_cannot_be_made_is_the_tools_error() {
     let clock = SystemClock::start();
     let log = EventLog::new(&clock, Redactor::default(), None, &|_| {});
@@ -282,6 +371,7 @@ fn a_world_that_cannot_be_made_is_the_tools_error() {
         host: String::new(),
         platform: String::new(),
         interrupt: Interrupt::default(),
+        clearance: Ok(clearance()),
     };
     let make = || -> Result<&Made, Trouble> {
         Err(Trouble { text: "no namespaces here".into(), exit: Exit::HostUnable })

@@ -11,6 +11,7 @@ use super::timeline::Timeline;
 use crate::exit::Exit;
 use crate::experiment::{Kind, Phase};
 use crate::fault::RuleEvidence;
+use crate::guard::Clearance;
 use crate::run::{Event, ProbeSpec, Role, RunInfo, What};
 
 /// How a run is judged.
@@ -168,6 +169,9 @@ pub struct Findings {
     pub tool: String,
     /// The host it ran on.
     pub host: String,
+    /// What the guards let begin: where, who approved, and how far it reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clearance: Option<Clearance>,
 }
 
 /// Judges a run by its events. `None` when they do not begin as a run does.
@@ -206,6 +210,10 @@ pub fn judge(events: &[Event]) -> Option<Findings> {
         seed: info.seed,
         tool: info.tool.clone(),
         host: info.host.clone(),
+        clearance: events.iter().find_map(|event| match &event.event {
+            What::Cleared(clearance) => Some(clearance.as_ref().clone()),
+            _ => None,
+        }),
     })
 }
 
@@ -366,6 +374,28 @@ fn time_to_detect(info: &RunInfo, events: &[Event], timeline: &Timeline) -> Opti
     Some(first.min()?.saturating_sub(active))
 }
 
+/// Why a guard ended the run or did not let it begin, if one did.
+fn guarded(events: &[Event]) -> Option<String> {
+    events.iter().find_map(|event| match &event.event {
+        What::Refused(reasons) => {
+            Some(format!("not allowed, and nothing was touched: {}", reasons.join("; ")))
+        }
+        What::Tripped { probe } => {
+            let last = events.iter().rev().find_map(|event| match &event.event {
+                What::Done(result) if result.name == *probe && result.met == Some(false) => {
+                    Some(result.seen.as_str())
+                }
+                _ => None,
+            });
+            Some(format!(
+                "the safeguard `{probe}` did not hold ({}), so everything was healed at once",
+                last.unwrap_or("nothing seen")
+            ))
+        }
+        _ => None,
+    })
+}
+
 fn verdict(events: &[Event], judgements: &[Judgement]) -> (Verdict, u8, String) {
     let of = |question| judgements.iter().find(|one| one.question == question);
     let why = |question| {
@@ -387,6 +417,9 @@ fn verdict(events: &[Event], judgements: &[Judgement]) -> (Verdict, u8, String) 
     }
     if has(|what| matches!(what, What::Interrupted)) {
         return code(Verdict::Aborted, Exit::Aborted, "interrupted by the user".into());
+    }
+    if let Some(why) = guarded(events) {
+        return code(Verdict::Aborted, Exit::Aborted, why);
     }
     if is(Question::HostClean, Status::Unproven) {
         return code(Verdict::Error, Exit::ToolFailed, why(Question::HostClean));

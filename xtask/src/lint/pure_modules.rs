@@ -5,7 +5,7 @@ use super::Source;
 const FOLDER: &str = "chaos-user/src";
 
 /// The modules that must stay pure, so that everything they do can be tested from files.
-const PURE: [&str; 5] = ["experiment", "plan", "verdict", "report", "checker"];
+const PURE: [&str; 6] = ["experiment", "guard", "plan", "verdict", "report", "checker"];
 
 const FORBIDDEN: [&str; 9] = [
     "std::fs",

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Request, sockets};
 use crate::exit::Exit;
 use crate::fault::preview;
+use crate::guard::Clearance;
 
 #[derive(Debug, Serialize)]
 struct DryRun {
@@ -16,12 +17,14 @@ struct DryRun {
     programs: Vec<String>,
     rules: Vec<(String, String)>,
     sockets: Vec<String>,
+    sockets_there: usize,
+    clearance: Clearance,
 }
 
 pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     let fault = &request.fault;
     let preview = preview(fault)?;
-    let sockets = sockets::hit_by(fault)?;
+    let (sockets, sockets_there) = sockets::hit_by(fault)?;
     let dry_run = DryRun {
         fault: fault.name.clone(),
         namespace: fault.netns.to_string(),
@@ -42,6 +45,8 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
                 format!("{name} {} to {}", end(socket.local), end(socket.remote))
             })
             .collect(),
+        sockets_there,
+        clearance: request.clearance.clone(),
     };
     if request.json {
         println!("{}", serde_json::to_string(&dry_run)?);
@@ -52,6 +57,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         dry_run.fault, dry_run.namespace, dry_run.lasts, dry_run.seed
     );
     println!("would attach {} to {}", dry_run.programs.join(", "), dry_run.devices.join(", "));
+    println!("{}blast radius: {}", dry_run.clearance, dry_run.clearance.extent);
     println!("rules:");
     for (name, text) in &dry_run.rules {
         println!("  {name}: {text}");
@@ -60,6 +66,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         println!("no live socket would be hit");
     } else {
         println!("{} live sockets would be hit:", dry_run.sockets.len());
+        println!("  of {sockets_there} that have a peer");
         dry_run.sockets.iter().for_each(|socket| println!("  {socket}"));
     }
     println!("nothing was touched");

@@ -14,6 +14,7 @@ use super::{Request, sockets};
 use crate::cli::table;
 use crate::exit::Exit;
 use crate::fault::{Active, Fault, RuleEvidence, Session};
+use crate::guard::Clearance;
 use crate::kernel::netlink::sockets::destroy;
 
 #[derive(Debug, Serialize)]
@@ -28,6 +29,7 @@ struct Outcome<'a> {
     events: &'a [Fault],
     interrupted: bool,
     acted: bool,
+    clearance: &'a Clearance,
 }
 
 /// How often progress is shown and the kernel's buffers are read.
@@ -37,6 +39,15 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     let signals = block_signals()?;
     let run = format!("inject-{}", std::process::id());
     let fault = &request.fault;
+    if !request.json {
+        let (hit, there) = sockets::hit_by(fault)?;
+        let Request { clearance, .. } = request;
+        eprintln!(
+            "{clearance}blast radius: {}; now {} of {there} live sockets",
+            clearance.extent,
+            hit.len()
+        );
+    }
     let mut active = Session::start(&run, std::slice::from_ref(fault))?;
     let attached: Vec<String> = active.attached().map(ToString::to_string).collect();
     if !request.json {
@@ -67,6 +78,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
             events: &events,
             interrupted,
             acted,
+            clearance: &request.clearance,
         };
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
@@ -142,7 +154,7 @@ fn block_signals() -> anyhow::Result<SignalFd> {
 
 fn destroy_matching(request: &Request) -> anyhow::Result<usize> {
     const TCP: u8 = 6;
-    let hit = sockets::hit_by(&request.fault)?;
+    let (hit, _) = sockets::hit_by(&request.fault)?;
     let mut destroyed = 0;
     for socket in hit.iter().filter(|socket| socket.protocol == TCP) {
         let outcome = request.fault.netns.run(|| destroy(socket))?;

@@ -7,10 +7,12 @@ mod sockets;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use super::UsageError;
+use super::guards::{GuardArgs, NotAllowed};
 use super::selector::SelectorArgs;
 use crate::exit::Exit;
 use crate::experiment::units::{Direction, Percent, Span};
 use crate::fault::{NetworkFault, protection};
+use crate::guard::{Clearance, Extent, FaultExtent};
 use crate::host::{check_capabilities, operator_sessions};
 use crate::kernel::bpf::Mechanism;
 use crate::plan::{Action, Answer, Errno, Loss, Reject, Rule};
@@ -117,6 +119,8 @@ struct CommonArgs {
     /// Print up to this many log lines per second and CPU from the kernel side
     #[arg(long, value_name = "LINES", num_args = 0..=1, default_missing_value = "10", default_value_t = 0, help_heading = "How")]
     trace_packets: u32,
+    #[command(flatten)]
+    guards: GuardArgs,
     /// Check everything, say which devices and rules would be installed and which live sockets
     /// they would hit, and touch nothing
     #[arg(long, help_heading = "How")]
@@ -136,6 +140,7 @@ enum AttachArg {
 /// What the arguments mean, with the host's names resolved.
 struct Request {
     fault: NetworkFault,
+    clearance: Clearance,
     destroy_sockets: bool,
     dry_run: bool,
     json: bool,
@@ -210,7 +215,7 @@ impl CommonArgs {
         action: Action,
         default_direction: Direction,
     ) -> anyhow::Result<Request> {
-        let Self { lasts, selector, seed, attach, trace_packets, dry_run, json } = self;
+        let Self { lasts, selector, seed, attach, trace_packets, guards, dry_run, json } = self;
         if lasts.nanos() == 0 {
             return Err(UsageError("--for 0s would end before it began".into()).into());
         }
@@ -220,6 +225,10 @@ impl CommonArgs {
         let mut rules = vec![rule];
         rules.extend(protection(&operator_sessions()));
         rules.extend(selector.protected().cloned());
+        let extent = Extent::of_fault(FaultExtent::of_rules(name, &rules, *lasts));
+        let (clearance, protect) = guards.read()?.ask(None, None, &extent);
+        let clearance = clearance.map_err(NotAllowed)?;
+        rules.extend(protect);
         let mechanism = match attach {
             AttachArg::Auto => Mechanism::Auto,
             AttachArg::Tcx => Mechanism::Tcx,
@@ -234,6 +243,6 @@ impl CommonArgs {
             mechanism,
             trace_rate: *trace_packets,
         };
-        Ok(Request { fault, destroy_sockets: false, dry_run: *dry_run, json: *json })
+        Ok(Request { fault, clearance, destroy_sockets: false, dry_run: *dry_run, json: *json })
     }
 }

@@ -12,10 +12,12 @@ use crate::host::Cgroups;
 use crate::kernel::netlink::sockets::{SocketEntry, connected_sockets};
 use crate::plan::{Action, Connections, Selector, share_of_flows};
 
-/// Sockets with a peer that some rule of the fault chooses and no protecting rule exempts. A
-/// socket's device is decided packet by packet, so devices are not looked at.
-pub(super) fn hit_by(fault: &NetworkFault) -> anyhow::Result<Vec<SocketEntry>> {
+/// Sockets with a peer that some rule of the fault chooses and no protecting rule exempts, and how
+/// many sockets with a peer there are. A socket's device is decided packet by packet, so devices are
+/// not looked at.
+pub(super) fn hit_by(fault: &NetworkFault) -> anyhow::Result<(Vec<SocketEntry>, usize)> {
     let all = fault.netns.run(connected_sockets)?.context("list sockets (sock_diag)")?;
+    let there = all.len();
     let mut hit = Vec::new();
     let mut members = Vec::new();
     for rule in &fault.rules {
@@ -39,7 +41,7 @@ pub(super) fn hit_by(fault: &NetworkFault) -> anyhow::Result<Vec<SocketEntry>> {
             hit.push(socket);
         }
     }
-    Ok(hit)
+    Ok((hit, there))
 }
 
 fn matches(selector: &Selector, socket: &SocketEntry, seed: u64) -> bool {

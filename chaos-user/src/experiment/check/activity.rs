@@ -25,6 +25,7 @@ pub(super) enum Role {
     Rollback,
     Recovery,
     Invariant,
+    Safeguard,
 }
 
 pub(super) fn activity(
@@ -70,7 +71,8 @@ pub(super) fn activity(
         Some(written) => Some(tolerance::tolerance(&written.value, written.referenced.into())?),
         None => None,
     };
-    if tolerance.is_none() && matches!(role, Role::SteadyState | Role::Invariant) {
+    if tolerance.is_none() && matches!(role, Role::SteadyState | Role::Invariant | Role::Safeguard)
+    {
         return Err(missing("tolerance", "what its outcome has to be"));
     }
     let from = document.from.as_ref().map(|from| from.value.clone());

@@ -23,6 +23,7 @@ use super::model::{
 use super::observe::{LogCall, LogSource, ProcfsCall};
 use super::provider::Provider;
 use super::units::{Span, nearest};
+use crate::guard::Rules;
 
 /// A problem and where it is.
 pub(super) type Failed = (Place, Problem);
@@ -83,6 +84,18 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
     let rollbacks = list(&document.rollbacks, activity::Role::Rollback)?;
     let invariants = list(&document.invariants, activity::Role::Invariant)?;
     let recovery_steps = list(&document.recovery.steps, activity::Role::Recovery)?;
+    let safeguards = list(&document.safeguards, activity::Role::Safeguard)?;
+    let environment = match &document.environment {
+        None => None,
+        Some(name) => {
+            let read = name.value.parse();
+            Some(read.map_err(|why| (name.referenced.into(), Problem::Refused(why)))?)
+        }
+    };
+    let guards = match document.guards {
+        None => Rules::default(),
+        Some(guards) => guards.value.check()?,
+    };
 
     let own = document.lab.is_some()
         || method.iter().any(|activity| matches!(activity.provider, Provider::Fault(_)));
@@ -103,6 +116,9 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
         method,
         rollbacks,
         invariants,
+        safeguards,
+        environment,
+        guards,
         source,
     };
     unique_names(&experiment)?;
@@ -212,7 +228,9 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
 /// Kept here so that the roles of activities agree on what they default to.
 fn default_kind(role: activity::Role) -> Option<Kind> {
     match role {
-        activity::Role::SteadyState | activity::Role::Invariant => Some(Kind::Probe),
+        activity::Role::SteadyState | activity::Role::Invariant | activity::Role::Safeguard => {
+            Some(Kind::Probe)
+        }
         activity::Role::Rollback | activity::Role::Recovery => Some(Kind::Action),
         activity::Role::Method => None,
     }

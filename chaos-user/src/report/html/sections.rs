@@ -204,7 +204,13 @@ fn happening(event: &Event) -> Option<String> {
                 .collect();
             format!("the lab is up: {}", nodes.join("; "))
         }
-        What::Done(result) if result.role == Role::During => return None,
+        What::Cleared(clearance) if clearance.extent.faults.is_empty() => return None,
+        What::Cleared(clearance) => format!("{clearance}blast radius: {}", clearance.extent),
+        What::Refused(reasons) => format!("not allowed: {}", reasons.join("; ")),
+        What::Tripped { probe } => {
+            format!("the safeguard `{probe}` did not hold, so everything is healed")
+        }
+        What::Done(result) if matches!(result.role, Role::During | Role::Safeguard) => return None,
         What::Logged(_) => return None,
         What::Done(result) if result.role == Role::Recovery => {
             format!("manual step {}: {}", result.name, result.seen)
