@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::fault::runs;
+use crate::fault::{leftovers, runs};
 use crate::host::{Feature, Support, capabilities, check_capabilities, features};
 
 /// Say what this host can do, what is missing and what follows from that, and what earlier runs
@@ -20,8 +20,15 @@ struct Report {
     kernel: String,
     capabilities: Vec<(String, &'static str, bool)>,
     features: Vec<Feature>,
-    leftovers: Vec<String>,
+    leftovers: Vec<Leftover>,
     able: bool,
+}
+
+/// What a dead run left.
+#[derive(Debug, Serialize)]
+struct Leftover {
+    run: String,
+    left: Vec<String>,
 }
 
 impl DoctorArgs {
@@ -35,7 +42,8 @@ impl DoctorArgs {
         let kernel = nix::sys::utsname::uname()
             .map(|name| name.release().to_string_lossy().into_owned())
             .unwrap_or_default();
-        let leftovers = runs()?.into_iter().filter(|run| !run.live).map(|run| run.name).collect();
+        let dead = runs()?.into_iter().filter(|run| !run.live);
+        let leftovers = dead.map(|run| Leftover { left: leftovers(&run), run: run.name }).collect();
         let report = Report { kernel, capabilities: capabilities(), features, leftovers, able };
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
@@ -68,8 +76,9 @@ fn print(report: &Report) {
             }
         }
     }
-    for run in leftovers {
-        println!("leftover: the dead run {run}; run `chaos heal`");
+    for Leftover { run, left } in leftovers {
+        let left = if left.is_empty() { "its journal".to_owned() } else { left.join(", ") };
+        println!("leftover of the dead run {run}: {left}; run `chaos heal`");
     }
     println!("{}", if *able { "this host can run chaos" } else { "this host cannot run chaos" });
 }

@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::exit::Exit;
-use crate::fault::FaultError;
-use crate::host::MissingCapabilities;
+use crate::fault::{FaultError, guard};
+use crate::host::{MissingCapabilities, ProcessId};
 
 /// Exit codes, for `--help`.
 const EXIT_CODES: &str = "Exit codes:
@@ -49,8 +49,16 @@ enum Command {
     History(history::HistoryArgs),
     Status(status::StatusArgs),
     Heal(heal::HealArgs),
+    Halt(heal::HaltArgs),
     Doctor(doctor::DoctorArgs),
     Lab(lab::LabArgs),
+    /// Watch over a run (started by the run itself)
+    #[command(hide = true)]
+    Guardian {
+        run: String,
+        pid: u32,
+        started: u64,
+    },
 }
 
 /// A wrong argument that only shows when it is put together with the host or with others.
@@ -79,8 +87,12 @@ impl Cli {
             Command::History(args) => args.run().map(ExitCode::from),
             Command::Status(args) => args.run().map(ExitCode::from),
             Command::Heal(args) => args.run().map(ExitCode::from),
+            Command::Halt(args) => args.run().map(ExitCode::from),
             Command::Doctor(args) => args.run().map(ExitCode::from),
             Command::Lab(args) => args.run(),
+            Command::Guardian { run, pid, started } => {
+                Ok(guard(&run, ProcessId { pid, started }).into())
+            }
         };
         result.unwrap_or_else(|error| {
             eprintln!("chaos: {error:#}");

@@ -14,6 +14,7 @@ use super::guards::{GuardArgs, Guards};
 use super::history::metrics;
 use super::output::{complain, out, say};
 use crate::exit::Exit;
+use crate::fault::Journal;
 use crate::guard::Extent;
 use crate::history::{History, Record, Summary};
 use crate::host::check_capabilities;
@@ -147,9 +148,9 @@ impl RunArgs {
         };
         let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);
         let make = || {
+            let journal = guarded(found, interrupt)?;
             let lab = bring_up(found, folder.path(), interrupt)?;
-            let world =
-                LabWorld::new(lab, values.variables.clone(), base, run_id(found), options.seed)?;
+            let world = LabWorld::new(lab, values.variables.clone(), base, journal, options.seed)?;
             Ok(world.watching(experiment).protecting(protect))
         };
         conduct(experiment, make, &log, &options);
@@ -167,9 +168,16 @@ impl RunArgs {
     }
 }
 
-/// Runs of the same experiment at the same time are told apart by their process.
-fn run_id(found: &Found) -> String {
-    format!("{}-{}", found.name, std::process::id())
+/// The journal and the guardian of a run that changes anything.
+fn guarded(found: &Found, interrupt: &Interrupt) -> Result<Option<Journal>, Trouble> {
+    if found.lab.is_none() && !found.experiment.has_fault() {
+        return Ok(None);
+    }
+    // Runs of the same experiment at the same time are told apart by their process.
+    let run = format!("{}-{}", found.name, std::process::id());
+    let interrupt = interrupt.clone();
+    let journal = Journal::guarded(&run, move |why| interrupt.ask_because(why));
+    journal.map(Some).map_err(|error| Trouble::tool(&error))
 }
 
 fn bring_up(found: &Found, folder: &Path, interrupt: &Interrupt) -> Result<Option<Lab>, Trouble> {

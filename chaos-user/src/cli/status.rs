@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::table;
 use crate::exit::Exit;
-use crate::fault::{Record, RuleEvidence, live_counters, runs};
+use crate::fault::{Record, RuleEvidence, leftovers, live_counters, runs};
 use crate::host::boot_time;
 
 /// Show what is active on this host, with live counters, and what crashed runs left
@@ -27,6 +27,9 @@ struct Run {
     name: String,
     live: bool,
     pid: Option<u32>,
+    guardian: Option<u32>,
+    /// Of a dead run: what may be left.
+    left: Vec<String>,
     remaining_ms: u64,
     faults: Vec<FaultStatus>,
 }
@@ -54,6 +57,9 @@ impl StatusArgs {
             let who = run.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
             if !run.live {
                 println!("{}{who} is dead and left a journal: run `chaos heal`", run.name);
+                for left in &run.left {
+                    println!("  may be left: {left}");
+                }
                 continue;
             }
             let remaining = Duration::from_millis(run.remaining_ms).as_secs_f64();
@@ -79,8 +85,17 @@ fn gather() -> anyhow::Result<Status> {
     let mut status = Status { runs: Vec::new() };
     for run in runs()? {
         let pid = run.pid();
-        let mut entry =
-            Run { name: run.name, live: run.live, pid, remaining_ms: 0, faults: Vec::new() };
+        let guardian = run.guardian().map(|guardian| guardian.pid);
+        let left = if run.live { Vec::new() } else { leftovers(&run) };
+        let mut entry = Run {
+            name: run.name,
+            live: run.live,
+            pid,
+            guardian,
+            left,
+            remaining_ms: 0,
+            faults: Vec::new(),
+        };
         for record in run.records {
             let Record::Active { faults, deadline } = record else { continue };
             let remaining = deadline.saturating_sub(boot_time()) / 1_000_000;

@@ -7,6 +7,7 @@
 
 mod error;
 mod evidence;
+mod guardian;
 mod journal;
 mod lease;
 mod lockout;
@@ -19,13 +20,14 @@ mod undo;
 
 pub use error::FaultError;
 pub use evidence::{Fault, RuleEvidence};
+pub use guardian::guard;
 pub use journal::{
     ActiveFault, ActiveRule, Entry, Journal, JournalError, NetnsRef, Record, RunState, runs,
 };
 pub use lockout::{Harm, LockedOut, WayIn, check_device, check_processes, ways_in};
 pub use network::{Active, NetworkFault, Session};
 pub use protect::protection;
-pub use recover::{HealReport, heal_runs, live_counters};
+pub use recover::{HealReport, Live, heal_runs, leftovers, live_counters};
 pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
 pub use scope::{Preview, default_devices, preview};
-pub use undo::{FilterUndo, PausedUndo, RootNetemRecord, Undo, UndoError, Undone};
+pub use undo::{FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo, UndoError, Undone};

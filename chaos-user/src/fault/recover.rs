@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use chaos_common::Hook;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use rustix::process::pidfd_send_signal;
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::journal::{ActiveFault, Record, RunState, runs, sweep};
-use super::{FaultError, RuleEvidence, Undone};
+use super::{FaultError, RuleEvidence, Undo, Undone};
+use crate::host::ProcessId;
 use crate::kernel::bpf::Counters;
 
 /// What `chaos heal` did.
@@ -23,19 +22,41 @@ pub struct HealReport {
     pub left: Vec<String>,
 }
 
-/// How long a live run gets to heal itself.
+/// How long a live run gets to heal itself, and the pause between two looks.
 const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What happens to live runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    /// They go on.
+    Leave,
+    /// They are asked to end.
+    Ask,
+    /// They are asked, and killed if they do not.
+    Force,
+}
 
 /// Ends live runs (all, or the named ones) and undoes what dead ones left. Idempotent.
-pub fn heal_runs(only: &[String], leave_live: bool) -> Result<HealReport, FaultError> {
+pub fn heal_runs(only: &[String], live: Live) -> Result<HealReport, FaultError> {
     let mut report = HealReport::default();
     let wanted = |run: &RunState| only.is_empty() || only.contains(&run.name);
-    for run in runs()?.into_iter().filter(wanted) {
-        if run.live && !leave_live {
-            match end_live(&run) {
-                Ok(()) => report.ended.push(run.name.clone()),
-                Err(why) => report.left.push(format!("run `{}`: {why}", run.name)),
-            }
+    let ends: Vec<RunState> = match live {
+        Live::Leave => Vec::new(),
+        Live::Ask | Live::Force => {
+            runs()?.into_iter().filter(|run| run.live && wanted(run)).collect()
+        }
+    };
+    // All of them first, so that they heal at the same time.
+    let asked: Vec<_> = ends.iter().map(|run| signal(run, Signal::TERM)).collect();
+    for (run, asked) in ends.iter().zip(asked) {
+        let ended = asked.and_then(|()| await_end(run)).or_else(|why| match live {
+            Live::Force => signal(run, Signal::KILL).and_then(|()| await_end(run)),
+            Live::Ask | Live::Leave => Err(why),
+        });
+        match ended {
+            Ok(()) => report.ended.push(run.name.clone()),
+            Err(why) => report.left.push(format!("run `{}`: {why}", run.name)),
         }
     }
     sweep()?;
@@ -72,29 +93,44 @@ pub(super) fn replay(run: &RunState) -> (Vec<String>, Vec<String>) {
     (undone, failures)
 }
 
-fn end_live(run: &RunState) -> Result<(), String> {
+/// What a dead run may have left, in words.
+pub fn leftovers(run: &RunState) -> Vec<String> {
+    let before_boot = run.before_boot();
+    let there = |undo: &&dyn Undo| !before_boot || undo.survives_reboot();
+    let undos = run.records.iter().rev().filter_map(Record::undo).filter(there);
+    let mut left: Vec<String> = Vec::new();
+    for text in undos.map(Undo::describe).chain(run.damaged.iter().cloned()) {
+        if !left.contains(&text) {
+            left.push(text);
+        }
+    }
+    left
+}
+
+fn signal(run: &RunState, signal: Signal) -> Result<(), String> {
     let pid = run.pid().ok_or("its journal does not say which process it is")?;
-    let asked = match run.controller() {
-        Some(controller) => match controller.open() {
-            Some(pidfd) => pidfd_send_signal(&pidfd, rustix::process::Signal::TERM)
-                .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
-            // Its guardian is healing.
-            None => Ok(()),
-        },
-        None => kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM),
-    };
-    asked.map_err(|errno| format!("could not ask process {pid} to end it: {}", errno.desc()))?;
+    // Version 1 did not know when the process started; the lock says that it lives.
+    let Some(process) = run.controller().or_else(|| ProcessId::of(pid)) else { return Ok(()) };
+    // Gone: its guardian is healing.
+    let Some(pidfd) = process.open() else { return Ok(()) };
+    match pidfd_send_signal(&pidfd, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(format!("could not signal process {pid}: {errno}")),
+    }
+}
+
+fn await_end(run: &RunState) -> Result<(), String> {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        let still_live = runs()
-            .map_err(|error| error.to_string())?
-            .iter()
-            .any(|other| other.name == run.name && other.live);
-        if !still_live {
+        let same =
+            |other: &RunState| other.name == run.name && other.controller() == run.controller();
+        let all = runs().map_err(|error| error.to_string())?;
+        if !all.iter().any(|other| other.live && same(other)) {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(PAUSE);
     }
+    let pid = run.pid().unwrap_or_default();
     Err(format!("process {pid} did not end it within {} s", PATIENCE.as_secs()))
 }
 

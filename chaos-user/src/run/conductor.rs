@@ -77,10 +77,17 @@ pub fn conduct<W: World>(
             ended.rolled_back = following(&world, log, || run.all(&mut ended.left));
         }
         // What was being made was called off, which is no trouble.
-        Err(_) if options.interrupt.asked() => log.record(What::Interrupted),
+        Err(_) if options.interrupt.asked() => log.record(called_off(&options.interrupt)),
         Err(trouble) => log.record(What::trouble(trouble.text, trouble.exit)),
     }
     log.record(What::Ended(ended));
+}
+
+fn called_off(interrupt: &Interrupt) -> What {
+    match interrupt.because() {
+        Some(why) => What::trouble(why.to_owned(), Exit::ToolFailed),
+        None => What::Interrupted,
+    }
 }
 
 fn info(experiment: &Experiment, options: &Options) -> RunInfo {
@@ -155,7 +162,7 @@ impl<'a> Run<'a> {
         }
         let interrupted = self.options.interrupt.asked();
         if interrupted {
-            self.log.record(What::Interrupted);
+            self.log.record(called_off(&self.options.interrupt));
         }
         let rolls_back = match runtime.rollbacks {
             RollbackStrategy::Always => true,

@@ -14,7 +14,8 @@ use crate::experiment::{
     Activity, Experiment, FaultSpec, FaultWork, LogCall, LogSource, Observation, Provider, Span,
     Target, Variables,
 };
-use crate::fault::RuleEvidence;
+use crate::fault::{Entry, Journal, LabUndo, Record, RuleEvidence};
+use crate::host::ProcessId;
 use crate::kernel::netns::{NetNs, NetNsRuntime};
 use crate::lab::{Lab, LabNode};
 use crate::plan::Rule;
@@ -29,10 +30,13 @@ pub struct LabWorld {
     spawner: Spawner,
     variables: Variables,
     base: PathBuf,
-    run: String,
     seed: u64,
     memory: Memory,
     protect: Vec<Rule>,
+    /// What ends the lab's processes if this process cannot.
+    record: Option<Entry>,
+    /// Closed last.
+    journal: Option<Journal>,
 }
 
 impl LabWorld {
@@ -41,7 +45,7 @@ impl LabWorld {
         lab: Option<Lab>,
         variables: Variables,
         base: PathBuf,
-        run: String,
+        journal: Option<Journal>,
         seed: u64,
     ) -> Result<Self, Trouble> {
         let unable = |error: &dyn std::error::Error| Trouble::new(error, Exit::HostUnable);
@@ -58,7 +62,16 @@ impl LabWorld {
             // It began with the lab.
             memory.watch_whole(&process.command().log);
         }
-        Ok(Self { lab, runtimes, spawner, variables, base, run, seed, memory, protect: Vec::new() })
+        let first = lab.as_ref().and_then(|lab| lab.spawner().ok()?.init_pid());
+        let record = match (&journal, first.and_then(ProcessId::of)) {
+            (Some(journal), Some(first)) => {
+                let record = journal.append(Record::Lab(LabUndo { first }));
+                Some(record.map_err(|error| Trouble::tool(&error))?)
+            }
+            _ => None,
+        };
+        let protect = Vec::new();
+        Ok(Self { lab, runtimes, spawner, variables, base, seed, memory, protect, record, journal })
     }
 
     /// Logs that the experiment's probes look at count from now on.
@@ -87,8 +100,9 @@ impl LabWorld {
 
     /// Flows that no fault touches, on this host and in the lab.
     #[must_use]
-    pub fn protecting(self, protect: Vec<Rule>) -> Self {
-        Self { protect, ..self }
+    pub fn protecting(mut self, protect: Vec<Rule>) -> Self {
+        self.protect = protect;
+        self
     }
 
     fn addresses(&self, node: &str) -> Vec<IpAddr> {
@@ -110,8 +124,23 @@ impl LabWorld {
         }
     }
 
+    fn journal(&self) -> Result<&Journal, Trouble> {
+        self.journal.as_ref().ok_or_else(|| Trouble {
+            text: "a fault needs a journal, and this run has none".into(),
+            exit: Exit::ToolFailed,
+        })
+    }
+
     fn no_lab() -> Trouble {
         Trouble { text: "the fault is about a lab, but there is none".into(), exit: Exit::Usage }
+    }
+}
+
+impl Drop for LabWorld {
+    fn drop(&mut self) {
+        drop(self.lab.take());
+        // What is still there stays in the journal.
+        let _ = self.record.take().map(Entry::undo);
     }
 }
 
@@ -171,7 +200,7 @@ impl World for LabWorld {
         self.memory.begin_phase();
         let active = match &fault.work {
             FaultWork::Network(spec) => network::inject(
-                &self.run,
+                self.journal()?,
                 name,
                 self.rules(name, spec),
                 fault.duration.max(Span::from_ms(1)),
@@ -181,7 +210,7 @@ impl World for LabWorld {
             ),
             FaultWork::Process(target, act) => {
                 let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;
-                process::inject(lab, name, target, *act)
+                process::inject(lab, self.journal()?, name, target, *act)
             }
         }?;
         Ok(Box::new(Noted { active, memory: &self.memory }))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::event::RuleText;
 use super::world::{ActiveFault, Trouble};
 use crate::experiment::{Behavior, NetworkSpec, Prefix, Span};
-use crate::fault::{Active, NetworkFault, RuleEvidence, Session, protection};
+use crate::fault::{Active, Journal, NetworkFault, RuleEvidence, Session, protection};
 use crate::host::operator_sessions;
 use crate::kernel::bpf::Mechanism;
 use crate::kernel::netns::NetNs;
@@ -82,7 +82,7 @@ pub(super) fn explain(rules: &NodeRules) -> Vec<RuleText> {
 
 /// Brings rules into force.
 pub(super) fn inject(
-    run: &str,
+    journal: &Journal,
     name: &str,
     rules: NodeRules,
     lasts: Span,
@@ -108,7 +108,7 @@ pub(super) fn inject(
         });
     }
     let active =
-        Session::start(run, &faults).map_err(|error| Trouble::new(&error, error.exit()))?;
+        Session::start_in(journal, &faults).map_err(|error| Trouble::new(&error, error.exit()))?;
     Ok(Box::new(Injected(active)))
 }
 

@@ -6,7 +6,8 @@ use super::event::RuleText;
 use super::world::{ActiveFault, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{ProcessAct, Target};
-use crate::fault::RuleEvidence;
+use crate::fault::{Entry, Journal, PausedUndo, Record, RuleEvidence};
+use crate::host::ProcessId;
 use crate::lab::{Lab, LabError};
 use crate::target::{Process, ProcessError};
 
@@ -22,6 +23,7 @@ pub(super) fn explain(name: &str, target: &Target, act: ProcessAct) -> RuleText 
 /// Does it.
 pub(super) fn inject<'a>(
     lab: &'a Lab,
+    journal: &Journal,
     name: &str,
     target: &Target,
     act: ProcessAct,
@@ -30,13 +32,21 @@ pub(super) fn inject<'a>(
     let process = node.process(&target.process).map_err(|error| failed(&error))?;
     let before = process.pid();
     let done = |result: Result<(), ProcessError>| result.map_err(|error| Trouble::tool(&error));
+    let mut record = None;
     match act {
         ProcessAct::Stop => done(process.stop(GRACE).map(|_| ()))?,
         ProcessAct::Kill => {
             done(process.kill())?;
             process.wait(GRACE);
         }
-        ProcessAct::Pause => done(process.freeze())?,
+        ProcessAct::Pause => {
+            if let Some(id) = before.and_then(ProcessId::of) {
+                let name = format!("{} of {}", target.process, target.node);
+                let paused = Record::Paused(PausedUndo { process: id, name, group: true });
+                record = Some(journal.append(paused).map_err(|error| Trouble::tool(&error))?);
+            }
+            done(process.freeze())?;
+        }
         ProcessAct::Restart => {
             done(process.kill())?;
             process.wait(GRACE);
@@ -55,7 +65,7 @@ pub(super) fn inject<'a>(
         acted: u64::from(acted),
         bytes: 0,
     };
-    Ok(Box::new(Disturbed { lab, target: target.clone(), process, act, evidence }))
+    Ok(Box::new(Disturbed { lab, target: target.clone(), process, act, evidence, record }))
 }
 
 /// Whether the kernel says that a process is stopped. The change takes the kernel a moment.
@@ -76,6 +86,7 @@ struct Disturbed<'a> {
     process: &'a Process,
     act: ProcessAct,
     evidence: RuleEvidence,
+    record: Option<Entry>,
 }
 
 impl ActiveFault for Disturbed<'_> {
@@ -85,6 +96,10 @@ impl ActiveFault for Disturbed<'_> {
             ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => self.process.start_again(),
         };
         result.map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
+        if let Some(record) = self.record {
+            // It goes on by now; this reads that back.
+            record.undo().map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
+        }
         let mut remarks = Vec::new();
         if let Err(error) = self.lab.await_ready(&self.target.node, &self.target.process) {
             // Not the tool's doing: the system may be what cannot come back.

@@ -1,5 +1,6 @@
 //! The system under test: how to start, reach, stop and inspect it.
 
+mod beside;
 mod detached;
 mod exec;
 mod exit;
@@ -9,6 +10,7 @@ mod program;
 mod sandbox;
 mod spawner;
 
+pub use beside::{Beside, start_beside};
 pub use detached::{Detached, start_detached};
 pub use exec::{ExecOutput, exec, exec_attached};
 pub use exit::Exit;

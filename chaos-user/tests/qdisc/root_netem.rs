@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chaos::fault::{
-    Journal, Record, RootNetem, RootNetemError, RootNetemHealed, RootNetemRecord, RootNetemUndo,
-    heal_runs,
+    Journal, Live, Record, RootNetem, RootNetemError, RootNetemHealed, RootNetemRecord,
+    RootNetemUndo, heal_runs,
 };
 use chaos::kernel::netlink::qdisc::{
     Distribution, Handle, Loss, Netem, Place, Probability, QdiscSpec, Restore, RootQdisc,
@@ -228,11 +228,11 @@ fn the_journal_of_a_dead_run_is_enough() {
         tc.replace(ours, &QdiscSpec::Tbf(TBF)).unwrap();
         // Closing the journal without finishing it is what a crash does.
         drop(journal);
-        let report = heal_runs(&[], true).unwrap();
+        let report = heal_runs(&[], Live::Leave).unwrap();
         assert_eq!(report.left, Vec::<String>::new());
         let undone = vec!["root netem on v0".to_owned()];
         assert_eq!(report.recovered, [("dead".to_owned(), undone)]);
         assert_eq!(RootQdisc::snapshot(tc, device).unwrap(), before);
-        assert_eq!(heal_runs(&[], true).unwrap().recovered, []);
+        assert_eq!(heal_runs(&[], Live::Leave).unwrap().recovered, []);
     });
 }

@@ -2,9 +2,10 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::{Request, sockets};
 use crate::cli::table;
 use crate::exit::Exit;
-use crate::fault::{Active, Fault, RuleEvidence, Session};
+use crate::fault::{Active, Fault, FaultError, Journal, RuleEvidence, Session};
 use crate::guard::Clearance;
 use crate::kernel::netlink::sockets::destroy;
 
@@ -48,7 +49,12 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
             hit.len()
         );
     }
-    let mut active = Session::start(&run, std::slice::from_ref(fault))?;
+    let unguarded = Arc::new(OnceLock::new());
+    let lost = Arc::clone(&unguarded);
+    let journal = Journal::guarded(&run, move |why| drop(lost.set(why.to_owned())))
+        .map_err(FaultError::from)?;
+    let run = journal.run().to_owned();
+    let mut active = Session::start_in(&journal, std::slice::from_ref(fault))?;
     let attached: Vec<String> = active.attached().map(ToString::to_string).collect();
     if !request.json {
         let rules = &fault.rules;
@@ -60,11 +66,15 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         eprintln!("  run {run}; Ctrl-C heals");
     }
     let sockets_destroyed = if request.destroy_sockets { destroy_matching(request)? } else { 0 };
-    let interrupted = watch(request, &mut active, &signals)?;
+    let interrupted = watch(request, &mut active, &signals, &unguarded)?;
     active.drain_events();
     let events: Vec<Fault> = active.events().cloned().collect();
     let remarks = active.remarks()?;
     let evidence = active.heal()?;
+    drop(journal);
+    if let Some(why) = unguarded.get() {
+        bail!("{why}; healed");
+    }
     let acted = evidence.iter().any(RuleEvidence::is_proof) || sockets_destroyed > 0;
     if request.json {
         let outcome = Outcome {
@@ -110,16 +120,23 @@ fn closing(interrupted: bool, acted: bool, evidence: &[RuleEvidence]) -> &'stati
 }
 
 /// Waits until the fault is over; true if it was interrupted.
-fn watch(request: &Request, active: &mut Active, signals: &SignalFd) -> anyhow::Result<bool> {
+fn watch(
+    request: &Request,
+    active: &mut Active,
+    signals: &SignalFd,
+    unguarded: &OnceLock<String>,
+) -> anyhow::Result<bool> {
     let live = !request.json && std::io::stderr().is_terminal();
     let mut interrupted = false;
-    while !interrupted && !active.remaining().is_zero() {
+    while !interrupted && unguarded.get().is_none() && !active.remaining().is_zero() {
         let wait = active.remaining().min(TICK).max(Duration::from_millis(1));
         let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::from(100u8));
         // Woken early or not, the loop looks at the clock.
         let _ = poll(&mut ready, timeout);
-        interrupted = signals.read_signal().context("read signals")?.is_some();
+        // SIGTSTP is only kept from stopping this process, which would count as its death.
+        let told = signals.read_signal().context("read signals")?;
+        interrupted = told.is_some_and(|told| told.ssi_signo != Signal::SIGTSTP as u32);
         active.drain_events();
         for line in active.trace_lines() {
             eprintln!("  kernel: {line}");
@@ -144,7 +161,9 @@ fn watch(request: &Request, active: &mut Active, signals: &SignalFd) -> anyhow::
 /// the mask.
 fn block_signals() -> anyhow::Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+    for signal in
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP]
+    {
         set.add(signal);
     }
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), None).context("block signals")?;

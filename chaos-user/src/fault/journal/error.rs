@@ -31,6 +31,21 @@ pub enum JournalError {
         /// Its name.
         run: String,
     },
+    /// A run without its guardian must not change anything.
+    #[error("{why}")]
+    Unguarded {
+        /// What became of it.
+        why: String,
+    },
+    /// The guardian could not be started.
+    #[error(
+        "cannot start the guardian of the run: {source}; nothing was touched, because nobody would put it back after a crash"
+    )]
+    Guardian {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A run's name is also a folder's.
     #[error(
         "`{run}` cannot be the name of a run: it has to be 1 to 100 bytes without `/` and not begin with a dot"

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::folder::{Folder, state_dirs};
 use super::line::encode;
 use super::{JournalError, Record};
+use crate::fault::guardian::Guardian;
 use crate::fault::undo::{UndoError, Undone};
 use crate::host::{ProcessId, boot_id, boot_time};
 
@@ -38,6 +39,7 @@ struct Shared {
     runs: Folder,
     path: PathBuf,
     state: Mutex<State>,
+    guardian: OnceLock<Guardian>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,8 @@ impl Journal {
         })();
         match started {
             Ok((name, path, state)) => {
-                Ok(Self(Arc::new(Shared { name, runs, path, state: Mutex::new(state) })))
+                let (state, guardian) = (Mutex::new(state), OnceLock::new());
+                Ok(Self(Arc::new(Shared { name, runs, path, state, guardian })))
             }
             Err(error) => {
                 // A draft that stays is swept by `chaos heal`.
@@ -126,6 +129,27 @@ impl Journal {
         }
     }
 
+    /// Starts the journal of a run, and its guardian, before anything else. `on_loss` is called, from
+    /// another thread and at most once, with the reason, if the guardian is gone: then nothing more
+    /// can be journalled, and everything has to be put back.
+    pub fn guarded(
+        run: &str,
+        on_loss: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self, JournalError> {
+        let journal = Self::create(run)?;
+        let file =
+            journal.lock().file.try_clone().map_err(JournalError::io("share", &journal.0.path))?;
+        let guardian = Guardian::start(journal.run(), &file, Box::new(on_loss))
+            .map_err(|source| JournalError::Guardian { source })?;
+        let process = guardian.id();
+        // There is none yet.
+        let _ = journal.0.guardian.set(guardian);
+        if let Some(process) = process {
+            let _ = journal.append(Record::Guardian { process })?;
+        }
+        Ok(journal)
+    }
+
     /// The run's name; not what was asked for if a dead run of that name waits for `chaos heal`.
     pub fn run(&self) -> &str {
         &self.0.name
@@ -133,6 +157,9 @@ impl Journal {
 
     /// Writes a record and waits until it is on disk.
     pub fn append(&self, record: Record) -> Result<Entry, JournalError> {
+        if let Some(why) = self.0.guardian.get().and_then(Guardian::lost) {
+            return Err(JournalError::Unguarded { why: why.into() });
+        }
         let number =
             self.lock().append(&record).map_err(JournalError::io("write", &self.0.path))?;
         Ok(Entry { journal: self.clone(), number, record })
@@ -178,6 +205,8 @@ impl Drop for Shared {
             // A folder that cannot be removed holds only records that undo nothing.
             let _ = self.runs.remove(&self.name);
         }
+        // Told last that the run is over: until here it would have healed.
+        drop(self.guardian.take());
     }
 }
 

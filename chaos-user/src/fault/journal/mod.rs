@@ -14,12 +14,14 @@ mod file;
 mod folder;
 mod line;
 mod lock;
+mod note;
 mod record;
 mod runs;
 
 pub use error::JournalError;
 pub use file::{Entry, Journal};
 pub(super) use lock::HostLock;
+pub(super) use note::note;
 pub use record::{ActiveFault, ActiveRule, NetnsRef, Record};
 pub(super) use runs::sweep;
 pub use runs::{RunState, runs};

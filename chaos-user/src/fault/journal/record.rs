@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::undo::{FilterUndo, PausedUndo, RootNetemRecord, Undo};
+use super::super::undo::{FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo};
 use crate::host::ProcessId;
 use crate::kernel::bpf::HookPoint;
 use crate::kernel::netns::NetNs;
@@ -26,12 +26,19 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         boot: Option<String>,
     },
+    /// Who watches over it.
+    Guardian {
+        /// The process.
+        process: ProcessId,
+    },
     /// A clsact filter may be added to a device.
     Filter(FilterUndo),
     /// A device's root qdisc may be replaced by netem.
     RootNetem(RootNetemRecord),
     /// A process of this host may be stopped (SIGSTOP).
     Paused(PausedUndo),
+    /// A lab of this run may have processes.
+    Lab(LabUndo),
     /// The faults are in force.
     Active {
         /// Which.
@@ -53,7 +60,11 @@ impl Record {
             Self::Filter(undo) => Some(undo),
             Self::RootNetem(undo) => Some(undo),
             Self::Paused(undo) => Some(undo),
-            Self::Begin { .. } | Self::Active { .. } | Self::Done { .. } => None,
+            Self::Lab(undo) => Some(undo),
+            Self::Begin { .. }
+            | Self::Guardian { .. }
+            | Self::Active { .. }
+            | Self::Done { .. } => None,
         }
     }
 }

@@ -50,6 +50,14 @@ impl RunState {
         })
     }
 
+    /// Who watches over it.
+    pub fn guardian(&self) -> Option<ProcessId> {
+        self.begin(|record| match record {
+            Record::Guardian { process } => Some(*process),
+            _ => None,
+        })
+    }
+
     fn begin<T>(&self, pick: impl Fn(&Record) -> Option<T>) -> Option<T> {
         self.records.iter().find_map(pick)
     }

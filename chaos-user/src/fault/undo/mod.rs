@@ -1,10 +1,12 @@
 //! Undoing: what a journal's records are for.
 
 mod filter;
+mod lab;
 mod paused;
 mod root_netem;
 
 pub use filter::FilterUndo;
+pub use lab::LabUndo;
 pub use paused::PausedUndo;
 pub use root_netem::RootNetemRecord;
 
