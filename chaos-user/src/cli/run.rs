@@ -151,7 +151,7 @@ impl RunArgs {
             let journal = guarded(found, interrupt)?;
             let lab = bring_up(found, folder.path(), interrupt)?;
             let world = LabWorld::new(lab, values.variables.clone(), base, journal, options.seed)?;
-            Ok(world.watching(experiment).protecting(protect))
+            Ok(world.watching(experiment, folder.path()).protecting(protect))
         };
         conduct(experiment, make, &log, &options);
         let events = log.finish().context("write the event log")?;

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use crate::guard::RulesDocument;
 
-use super::units::{Percent, PortRange, Protocol, Span};
+use super::units::{Bytes, Percent, PortRange, Protocol, Span};
 
 pub(super) type Text = Spanned<String>;
 
@@ -173,6 +173,9 @@ pub(super) struct ProviderDocument {
     pub(super) loss: Option<Spanned<Percent>>,
     pub(super) exact: Option<Spanned<Percent>>,
     pub(super) seed: Option<Spanned<u64>>,
+    pub(super) level: Option<Spanned<Percent>>,
+    pub(super) leave: Option<Spanned<Bytes>>,
+    pub(super) force: Option<Spanned<bool>>,
 }
 
 impl ProviderDocument {
@@ -193,7 +196,8 @@ impl ProviderDocument {
             pattern, since, pid_file as "pid-file", metric, labels, query, name, server, family,
             module, func, secrets, fault, duration, behavior, between, node, process, direction,
             devices, protocol, local, remote, local_ports as "local-ports",
-            remote_ports as "remote-ports", flows, connections, loss, exact, seed
+            remote_ports as "remote-ports", flows, connections, loss, exact, seed, level, leave,
+            force
         )
     }
 }

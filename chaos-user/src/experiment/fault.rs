@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
-use crate::plan::{Connections, Loss};
+use crate::plan::{Connections, FillLevel, Loss};
 
 /// A fault to inject.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,28 @@ pub enum FaultWork {
     Network(NetworkSpec),
     /// Something with a process of the lab.
     Process(Target, ProcessAct),
+    /// A filesystem filled.
+    DiskFill(DiskFillSpec),
+}
+
+/// A filesystem to be filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFillSpec {
+    /// Which.
+    pub place: DiskPlace,
+    /// How full.
+    pub level: FillLevel,
+    /// Whether it may be the one that this host or this tool depends on.
+    pub force: bool,
+}
+
+/// Which filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskPlace {
+    /// The one with this folder. May hold `${name}`.
+    Path(String),
+    /// The one with the data of a process of the lab.
+    Data(Target),
 }
 
 /// Rules in the namespaces of some nodes.

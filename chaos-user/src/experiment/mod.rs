@@ -23,7 +23,9 @@ mod tests;
 pub use activity::{Activity, Kind, Pauses, Phase, Phases};
 pub use bounds::{Bounds, Growth};
 pub use error::{ExperimentError, Place, Problem};
-pub use fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
+pub use fault::{
+    Behavior, DiskFillSpec, DiskPlace, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target,
+};
 pub use model::{Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime};
 pub use observe::{
     DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,

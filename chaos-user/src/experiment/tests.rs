@@ -73,7 +73,7 @@ fn mistakes_are_told_with_their_place() {
     };
     insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
     insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
-    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, stop, kill, pause, restart");
+    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, stop, kill, pause, restart, disk-fill");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
@@ -143,6 +143,22 @@ fn tolerances_judge_like_the_toolkit() {
     };
     assert!(found(3) && !found(2));
     assert!(accepts(json!({"type": "percentile", "share": "95%", "of": true}), json!(true)));
+}
+
+#[test]
+fn faults_of_hosts_are_read_strictly() {
+    let fault = |text: &str| {
+        refused(&format!(
+            "title: t\nlab: l\nmethod:\n  - {{ name: f, type: action,\n      provider: {{ type: chaos, {text} }} }}\n"
+        ))
+    };
+    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, stop, kill, pause, restart, disk-fill");
+    insta::assert_snapshot!(fault("fault: disk-fill, path: /x"), @"e.yaml:5:17: the fault `disk-fill` needs `duration`, more than 0, such as `5s`: it ends by itself");
+    insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, node: n"), @"e.yaml:5:17: the fault `disk-fill` without `path` needs `process`, here or as a key of `target`");
+    insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90"), @"e.yaml:5:81: `90` is not a percentage: it has no unit; did you mean `90%`?");
+    insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90%, leave: 1MiB"), @"e.yaml:5:93: `level` and `leave` exclude each other; keep one");
+    insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, leave: 1M"), @"e.yaml:5:81: `1M` is ambiguous: some read it as a power of 1000 and some of 1024; write `1MB` for the one or `1MiB` for the other");
+    insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, process: p"), @"e.yaml:5:70: `path` and `process` exclude each other; keep one");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! come into force with one store per namespace. The kernel ends each rule at its deadline, and all
 //! rules when the lease runs out; [`Active::heal`] (or dropping it) takes everything away.
 
+mod disk_fill;
 mod error;
 mod evidence;
 mod guardian;
@@ -18,6 +19,7 @@ mod root_netem;
 mod scope;
 mod undo;
 
+pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;
 pub use evidence::{Fault, RuleEvidence};
 pub use guardian::guard;
@@ -30,4 +32,6 @@ pub use protect::protection;
 pub use recover::{HealReport, Live, heal_runs, leftovers, live_counters};
 pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
 pub use scope::{Preview, default_devices, preview};
-pub use undo::{FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo, UndoError, Undone};
+pub use undo::{
+    FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo, UndoError, Undone,
+};

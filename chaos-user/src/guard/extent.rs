@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::units::{Percent, Span};
-use crate::experiment::{Behavior, Experiment, FaultSpec, FaultWork, NetworkSpec, Provider};
+use crate::experiment::{
+    Behavior, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, NetworkSpec, Provider,
+};
 use crate::plan::{Action, Loss, Rule};
 
 /// How far one fault reaches at most.
@@ -81,7 +83,11 @@ impl FaultExtent {
         let mut extent = Self::none(fault, spec.duration);
         match &spec.work {
             FaultWork::Network(network) => extent.network(network),
-            FaultWork::Process(target, _) => {
+            FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Path(_), .. }) => {
+                extent.hosts.insert(THIS_HOST.to_owned());
+            }
+            FaultWork::Process(target, _)
+            | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
                 extent.hosts.insert(target.node.clone());
                 extent.instances.insert(format!("{}/{}", target.node, target.process));
             }

@@ -12,10 +12,11 @@ use super::document::{
 };
 use super::placeholder;
 use super::spec::{
-    AttachmentSpec, LabSpec, MAX_ATTACHMENTS, MAX_NETWORKS, MAX_NODES, MAX_PROCESSES, NetworkSpec,
-    NodeSpec, ProcessSpec, Ready, Restart,
+    AttachmentSpec, LabSpec, MAX_ATTACHMENTS, MAX_DISK, MAX_NETWORKS, MAX_NODES, MAX_PROCESSES,
+    MIN_DISK, NetworkSpec, NodeSpec, ProcessSpec, Ready, Restart,
 };
 use super::spec_error::{Problem, nearest};
+use crate::experiment::Bytes;
 
 type Checked<T> = Result<T, (Location, Problem)>;
 
@@ -261,12 +262,23 @@ fn process_spec(
         Some(ready) => ready_spec(ready, known)?,
         None => Ready::Started,
     };
+    let disk = read(process.disk.as_ref(), disk)?;
     let restart = match process.restart {
         RestartDocument::Never => Restart::Never,
         RestartDocument::OnFailure => Restart::OnFailure,
         RestartDocument::Always => Restart::Always,
     };
-    Ok(ProcessSpec { name: process.name.value.clone(), command, env, ready, restart })
+    Ok(ProcessSpec { name: process.name.value.clone(), command, env, disk, ready, restart })
+}
+
+/// The size of a filesystem.
+fn disk(text: &str) -> Result<u64, Problem> {
+    let size: Bytes = text.parse().map_err(|error| Problem::Disk(format!("{error}")))?;
+    if !(MIN_DISK..=MAX_DISK).contains(&size.get()) {
+        let (least, most) = (Bytes::new(MIN_DISK), Bytes::new(MAX_DISK));
+        return Err(Problem::Disk(format!("a disk has from {least} to {most}, not {size}")));
+    }
+    Ok(size.get())
 }
 
 fn ready_spec(ready: &Spanned<ReadyDocument>, known: &[String]) -> Checked<Ready> {

@@ -46,6 +46,7 @@ pub(super) struct ProcessDocument {
     #[serde(default)]
     pub(super) env: IndexMap<Spanned<String>, Spanned<String>>,
     pub(super) ready: Option<Spanned<ReadyDocument>>,
+    pub(super) disk: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) restart: RestartDocument,
 }

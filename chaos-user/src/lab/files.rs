@@ -78,13 +78,18 @@ impl LabFiles {
 
     /// Makes the folder for the data of a process.
     pub(super) fn data(&self, node: &str, process: &str) -> Result<PathBuf, LabError> {
-        let path = self.root.join(DATA).join(format!("{node}.{process}"));
+        let path = self.data_of(node, process);
         DirBuilder::new().mode(0o700).create(&path).map_err(|source| LabError::File {
             operation: "make the folder",
             path: path.clone(),
             source,
         })?;
         Ok(path)
+    }
+
+    /// The folder that [`Self::data`] makes.
+    pub(super) fn data_of(&self, node: &str, process: &str) -> PathBuf {
+        self.root.join(DATA).join(format!("{node}.{process}"))
     }
 
     /// The log of a process.

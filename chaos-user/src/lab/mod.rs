@@ -1,6 +1,7 @@
 //! Hosts made of network namespaces, joined by bridges and routers, with processes on them.
 
 mod check;
+mod disks;
 mod document;
 mod error;
 mod files;

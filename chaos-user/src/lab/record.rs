@@ -40,6 +40,9 @@ pub struct NodeRecord {
     pub inode: u64,
     /// Its devices.
     pub devices: Vec<DeviceRecord>,
+    /// A path that leads to the mount namespace that they begin in, if it is not the host's.
+    #[serde(default)]
+    pub mounts: Option<PathBuf>,
     /// Files that its processes see in the place of the host's.
     pub files: Vec<(PathBuf, PathBuf)>,
     /// Its processes.
@@ -109,6 +112,7 @@ impl NodeRecord {
             netns: node.netns().path(),
             inode: node.netns().inode(),
             devices: devices.collect(),
+            mounts: node.surroundings().mounts_path(),
             files: node.surroundings().files.clone(),
             processes: processes.collect(),
         }

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -311,7 +312,15 @@ impl LabRecord {
         if own.zip(there).is_none_or(|(own, there)| own.ino() == there.ino()) {
             return Err(gone());
         }
-        let surroundings = Surroundings { netns, files: node.files.clone() };
+        let mounts = match &node.mounts {
+            None => None,
+            Some(path) => {
+                let source =
+                    |source| RegistryError::File { operation: "open", path: path.clone(), source };
+                Some(Arc::new(File::open(path).map_err(source)?.into()))
+            }
+        };
+        let surroundings = Surroundings { netns, mounts, files: node.files.clone() };
         Ok((surroundings, Spawner::inside(processes)?))
     }
 }

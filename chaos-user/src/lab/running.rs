@@ -1,14 +1,17 @@
 //! A lab that is up.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
+use super::disks::Disks;
 use super::error::LabError;
 use super::files::{LabFiles, last_lines};
 use super::net::{self, OwnNetNs};
@@ -59,6 +62,7 @@ pub struct Lab {
     plan: LabPlan,
     options: LabOptions,
     files: Option<LabFiles>,
+    disks: Option<Disks>,
     spawner: Option<Arc<Spawner>>,
     switches: Vec<OwnNetNs>,
     nodes: Vec<LabNode>,
@@ -95,6 +99,7 @@ impl Lab {
             spec: spec.clone(),
             options,
             files: None,
+            disks: None,
             spawner: None,
             switches: Vec::new(),
             nodes: Vec::new(),
@@ -130,7 +135,7 @@ impl Lab {
         for (at, node) in spec.nodes().iter().enumerate() {
             next(Step::Node(&node.name))?;
             let own = net::node(&node.name, node.forward)?;
-            let surroundings = Surroundings { netns: own.netns().clone(), files: Vec::new() };
+            let surroundings = Surroundings::of(own.netns().clone());
             let (name, devices) = (node.name.clone(), Vec::new());
             self.nodes.push(LabNode { name, own, devices, processes: Vec::new(), surroundings });
             for device in &self.plan.nodes[at].devices {
@@ -159,6 +164,19 @@ impl Lab {
             let hosts = self.plan.hosts_file(spec, at);
             self.nodes[at].surroundings.files = files.write_etc(&self.nodes[at].name, &hosts)?;
         }
+        let mut disks = Vec::new();
+        for node in spec.nodes() {
+            for process in &node.processes {
+                let folder = files.data(&node.name, &process.name)?;
+                disks.extend(process.disk.map(|size| (folder, size)));
+            }
+        }
+        if !disks.is_empty() {
+            let disks = self.disks.insert(Disks::make(disks)?);
+            for node in &mut self.nodes {
+                node.surroundings.mounts = Some(Arc::clone(disks.namespace()));
+            }
+        }
         let mut programs = programs.into_iter();
         for (at, node) in spec.nodes().iter().enumerate() {
             for process in &node.processes {
@@ -178,7 +196,7 @@ impl Lab {
             return Err(ProcessError::SpawnerGone.into());
         };
         let node = &mut self.nodes[at];
-        let data = files.data(&node.name, &spec.name)?;
+        let data = files.data_of(&node.name, &spec.name);
         let values = Values {
             data: data.display().to_string(),
             lab: self.spec.name().into(),
@@ -341,6 +359,23 @@ impl Lab {
         Ok(exec(&program, &args, Some(&node.surroundings), self.spawner()?, within)?)
     }
 
+    /// The folder with the data of a process, as its processes see it.
+    pub fn data_path(&self, node: &str, process: &str) -> Option<PathBuf> {
+        self.files.as_ref().map(|files| files.data_of(node, process))
+    }
+
+    /// Opens the folder with the data of a process. A path to it would not do: what is mounted
+    /// there is mounted for the lab's processes only.
+    pub fn open_data(&self, node: &str, process: &str) -> Result<OwnedFd, LabError> {
+        self.node(node)?.process(process)?;
+        let path = self.files.as_ref().ok_or(ProcessError::SpawnerGone)?.data_of(node, process);
+        let failed = |source| LabError::File { operation: "open", path: path.clone(), source };
+        match self.disks.as_ref().and_then(|disks| disks.folder(&path)) {
+            Some(folder) => folder.try_clone().map_err(failed),
+            None => File::open(&path).map(OwnedFd::from).map_err(failed),
+        }
+    }
+
     /// Takes the lab down. The same as dropping it, in words.
     pub fn down(self) {
         drop(self);
@@ -362,6 +397,7 @@ impl Drop for Lab {
             drop(switch);
         }
         drop(self.spawner.take());
+        drop(self.disks.take());
         drop(self.files.take());
     }
 }

@@ -18,6 +18,10 @@ pub const MAX_NODES: usize = 250;
 pub const MAX_ATTACHMENTS: usize = 8;
 /// The most processes one node may run.
 pub const MAX_PROCESSES: usize = 16;
+/// The smallest filesystem that a process may have, in bytes.
+pub(super) const MIN_DISK: u64 = 64 << 10;
+/// The largest filesystem that a process may have, in bytes: it is memory of this host.
+pub(super) const MAX_DISK: u64 = 1 << 30;
 /// The largest lab file that is read, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
 
@@ -73,6 +77,9 @@ pub struct ProcessSpec {
     pub command: Vec<String>,
     /// What is added to the environment, with placeholders in the values.
     pub env: Vec<(String, String)>,
+    /// The size of a filesystem of its own for its data, in bytes; if `None`, its data is an
+    /// ordinary folder of this host.
+    pub disk: Option<u64>,
     /// When it counts as up.
     pub ready: Ready,
     /// What follows when it ends by itself.

@@ -64,6 +64,9 @@ pub enum Problem {
         /// Every key that exists here.
         expected: Vec<String>,
     },
+    /// The size of a filesystem that is none, or out of bounds.
+    #[error("{0}")]
+    Disk(String),
     /// A name that is not a DNS label.
     #[error(
         "{what} name {name:?} must be 1 to 63 of a-z, 0-9 and '-', \

@@ -177,6 +177,14 @@ fn every_mistake_has_its_place_and_a_way_out() {
             "lab.yaml:5:29: the command of process \"p\" is empty",
         ),
         (
+            "name: l\nnodes:\n  n:\n    processes:\n      - { name: p, command: [x], disk: 16 }",
+            "lab.yaml:5:40: `16` is not a size: it has no unit; did you mean `16B` or `16MiB`?",
+        ),
+        (
+            "name: l\nnodes:\n  n:\n    processes:\n      - { name: p, command: [x], disk: 2GiB }",
+            "lab.yaml:5:40: a disk has from 64KiB to 1GiB, not 2GiB",
+        ),
+        (
             "name: l\nnodes:\n  n:\n    processes:\n      - { name: p, command: [x, '{dat}'] }",
             "lab.yaml:5:33: unknown placeholder {dat}; known are {data}, {lab}",
         ),

@@ -5,6 +5,7 @@
 
 mod change;
 mod compile;
+mod fill;
 mod masks;
 mod protect;
 mod rule;
@@ -12,6 +13,7 @@ mod selector;
 
 pub use change::{Checksum, Corrupt, Detour, Duplicate, Police};
 pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
+pub use fill::{FillLevel, Room};
 pub(crate) use protect::protecting;
 pub use protect::{ENDPOINTS, Endpoint, Protect};
 pub use rule::fraction as share_of_flows;

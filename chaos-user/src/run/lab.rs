@@ -1,9 +1,11 @@
 //! The real world: a lab, if the experiment has one, else this host.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::disk_fill;
 use super::event::RuleText;
 use super::logs::LogFile;
 use super::network::{self, NodeRules};
@@ -11,10 +13,10 @@ use super::process;
 use super::world::{ActiveFault, Trouble, World};
 use crate::exit::Exit;
 use crate::experiment::{
-    Activity, Experiment, FaultSpec, FaultWork, LogCall, LogSource, Observation, Provider, Span,
-    Target, Variables,
+    Activity, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, LogCall, LogSource,
+    Observation, Provider, Span, Target, Variables,
 };
-use crate::fault::{Entry, Journal, LabUndo, Record, RuleEvidence};
+use crate::fault::{DiskFill, Entry, Journal, LabUndo, Record, RuleEvidence};
 use crate::host::ProcessId;
 use crate::kernel::netns::{NetNs, NetNsRuntime};
 use crate::lab::{Lab, LabNode};
@@ -33,6 +35,7 @@ pub struct LabWorld {
     seed: u64,
     memory: Memory,
     protect: Vec<Rule>,
+    folder: Option<PathBuf>,
     /// What ends the lab's processes if this process cannot.
     record: Option<Entry>,
     /// Closed last.
@@ -71,12 +74,25 @@ impl LabWorld {
             _ => None,
         };
         let protect = Vec::new();
-        Ok(Self { lab, runtimes, spawner, variables, base, seed, memory, protect, record, journal })
+        Ok(Self {
+            lab,
+            runtimes,
+            spawner,
+            variables,
+            base,
+            seed,
+            memory,
+            protect,
+            folder: None,
+            record,
+            journal,
+        })
     }
 
-    /// Logs that the experiment's probes look at count from now on.
+    /// Logs that the experiment's probes look at count from now on; results go to `folder`.
     #[must_use]
-    pub fn watching(self, experiment: &Experiment) -> Self {
+    pub fn watching(mut self, experiment: &Experiment, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
         for activity in experiment.activities() {
             if let Provider::Log(LogCall { source: LogSource::Path(path), .. }) = &activity.provider
             {
@@ -103,6 +119,28 @@ impl LabWorld {
     pub fn protecting(mut self, protect: Vec<Rule>) -> Self {
         self.protect = protect;
         self
+    }
+
+    fn disk(&self, spec: &DiskFillSpec) -> Result<DiskFill, Trouble> {
+        let (folder, path) = match &spec.place {
+            DiskPlace::Path(path) => {
+                let path = self.base.join(self.variables.fill_text(path));
+                let folder = File::open(&path).map_err(|error| Trouble {
+                    text: format!("open {}, which is to be filled: {error}", path.display()),
+                    exit: Exit::Usage,
+                })?;
+                (folder.into(), path)
+            }
+            DiskPlace::Data(target) => {
+                let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;
+                let (node, process) = (target.node.as_str(), target.process.as_str());
+                let folder = lab.open_data(node, process);
+                let path = lab.data_path(node, process).unwrap_or_default();
+                (folder.map_err(|error| Trouble::new(&error, Exit::Usage))?, path)
+            }
+        };
+        let own = self.folder.clone();
+        Ok(DiskFill { folder, path, level: spec.level, force: spec.force, own })
     }
 
     fn addresses(&self, node: &str) -> Vec<IpAddr> {
@@ -189,6 +227,7 @@ impl World for LabWorld {
         match &fault.work {
             FaultWork::Network(spec) => Ok(network::explain(&self.rules(name, spec))),
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
+            FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
         }
     }
 
@@ -211,6 +250,10 @@ impl World for LabWorld {
             FaultWork::Process(target, act) => {
                 let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;
                 process::inject(lab, self.journal()?, name, target, *act)
+            }
+            FaultWork::DiskFill(spec) => {
+                let fill = self.disk(spec)?;
+                disk_fill::inject(self.journal()?, name, spec, fill)
             }
         }?;
         Ok(Box::new(Noted { active, memory: &self.memory }))

@@ -5,9 +5,10 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -24,9 +25,24 @@ use crate::kernel::netns::NetNs;
 pub struct Surroundings {
     /// The network namespace that it runs in.
     pub netns: NetNs,
+    /// The mount namespace that it begins in; `None` is this process's.
+    pub mounts: Option<Arc<OwnedFd>>,
     /// Files that it sees in the place of the host's: (what it sees, where it sees it). One whose
     /// place does not exist on this host is left out.
     pub files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Surroundings {
+    /// A network namespace, and all else as it is for this process.
+    pub fn of(netns: NetNs) -> Self {
+        Self { netns, mounts: None, files: Vec::new() }
+    }
+
+    /// A path that leads to the mount namespace while this process lives.
+    pub fn mounts_path(&self) -> Option<PathBuf> {
+        let mounts = self.mounts.as_ref()?;
+        Some(format!("/proc/{}/fd/{}", std::process::id(), mounts.as_raw_fd()).into())
+    }
 }
 
 /// The same, in the form that the child can use.
@@ -40,6 +56,8 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 struct Inside {
     netns: NetNs,
+    /// The mount namespace, and the working directory: entering it loses that.
+    mounts: Option<(Arc<OwnedFd>, CString)>,
     files: Vec<(CString, CString)>,
     cgroup: bool,
 }
@@ -47,11 +65,17 @@ struct Inside {
 impl Prepared {
     pub(super) fn new(
         surroundings: Option<&Surroundings>,
+        directory: Option<&Path>,
         own_session: bool,
         own_proc: bool,
     ) -> Self {
         let inside = surroundings.map(|surroundings| Inside {
             netns: surroundings.netns.clone(),
+            mounts: surroundings.mounts.clone().map(|mounts| {
+                let here = directory.map_or_else(std::env::current_dir, |path| Ok(path.to_owned()));
+                let directory = here.ok().and_then(|path| c_path(&path));
+                (mounts, directory.unwrap_or_else(|| c"/".into()))
+            }),
             files: surroundings
                 .files
                 .iter()
@@ -80,6 +104,10 @@ impl Prepared {
         SigSet::empty().thread_set_mask().map_err(at(SandboxStep::SignalMask))?;
         let Some(inside) = &self.inside else { return Ok(()) };
         setns(inside.netns.as_fd(), CloneFlags::CLONE_NEWNET).map_err(at(SandboxStep::NetNs))?;
+        if let Some((mounts, directory)) = &inside.mounts {
+            setns(mounts, CloneFlags::CLONE_NEWNS).map_err(at(SandboxStep::MountNs))?;
+            nix::unistd::chdir(directory.as_c_str()).map_err(at(SandboxStep::MountNs))?;
+        }
         unshare(CloneFlags::CLONE_NEWNS).map_err(at(SandboxStep::MountNs))?;
         // Mounts that the host makes later still arrive here; none made here gets out.
         let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;

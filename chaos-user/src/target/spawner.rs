@@ -106,7 +106,8 @@ impl Spawner {
         let program = command.get_program().to_owned();
         let program = Path::new(&program);
         let start = |source| ProcessError::Start { program: program.into(), source };
-        let prepared = Prepared::new(surroundings, own_session, self.own_proc);
+        let prepared =
+            Prepared::new(surroundings, command.get_current_dir(), own_session, self.own_proc);
         let (told, report) =
             pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| start(errno.into()))?;
         let enter = move || prepared.enter(&report);

@@ -5,7 +5,7 @@ use serde_saphyr::Spanned;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, value};
+use super::{Failed, disk, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
@@ -18,9 +18,10 @@ enum Word {
     Drop,
     Reject,
     Process(ProcessAct),
+    DiskFill,
 }
 
-const WORDS: [(&str, Word); 7] = [
+const WORDS: [(&str, Word); 8] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
@@ -28,6 +29,7 @@ const WORDS: [(&str, Word); 7] = [
     ("kill", Word::Process(ProcessAct::Kill)),
     ("pause", Word::Process(ProcessAct::Pause)),
     ("restart", Word::Process(ProcessAct::Restart)),
+    ("disk-fill", Word::DiskFill),
 ];
 
 const PARTITION: &str = "fault, duration, between, behavior, direction, protocol, local-ports, \
@@ -55,6 +57,7 @@ pub(super) fn fault(
         Word::Drop => DROP,
         Word::Reject => SELECT,
         Word::Process(_) => PROCESS,
+        Word::DiskFill => disk::KEYS,
     };
     only(document, &word.value, known)?;
     let duration = match (&document.duration, kind) {
@@ -79,6 +82,7 @@ pub(super) fn fault(
             }
             FaultWork::Process(Target { node, process }, act)
         }
+        Word::DiskFill => FaultWork::DiskFill(disk::disk_fill(context, document, place)?),
         _ => FaultWork::Network(network(context, document, kind, &name, place)?),
     };
     Ok(FaultSpec { work, duration, seed: document.seed.as_ref().map(|seed| seed.value) })

@@ -1,6 +1,7 @@
 //! From what is written to what is meant.
 
 mod activity;
+mod disk;
 mod fault;
 mod observe;
 mod provider;
@@ -16,7 +17,7 @@ use self::activity::Context;
 use super::activity::{Activity, Kind, Phases};
 use super::document::{ActivityDocument, ExperimentDocument, RuntimeDocument};
 use super::error::{Place, Problem};
-use super::fault::FaultWork;
+use super::fault::{DiskFillSpec, DiskPlace, FaultWork};
 use super::model::{
     Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime,
 };
@@ -204,7 +205,11 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
         let named = match &activity.provider {
             Provider::Fault(fault) => match &fault.work {
                 FaultWork::Network(spec) => spec.nodes.iter().chain(&spec.remote_nodes).collect(),
-                FaultWork::Process(target, _) => vec![&target.node],
+                FaultWork::Process(target, _)
+                | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
+                    vec![&target.node]
+                }
+                FaultWork::DiskFill(_) => Vec::new(),
             },
             Provider::Log(LogCall { source: LogSource::Process(target), .. })
             | Provider::Procfs(ProcfsCall::Process(target)) => vec![&target.node],

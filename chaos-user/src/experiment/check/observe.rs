@@ -137,7 +137,7 @@ fn named(document: &ProviderDocument) -> bool {
 }
 
 /// A process of the lab: the one that is named, or the experiment's target.
-fn process(
+pub(super) fn process(
     context: &Context<'_>,
     document: &ProviderDocument,
     place: Place,

@@ -21,7 +21,7 @@ const STATE_DIR: &str = "/var/lib/chaos";
 const FORMER_STATE_DIR: &str = "/run/chaos";
 
 /// Every folder that may hold runs, the one for new ones first.
-pub(super) fn state_dirs() -> Vec<PathBuf> {
+pub(in crate::fault) fn state_dirs() -> Vec<PathBuf> {
     match std::env::var_os("CHAOS_STATE_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) => vec![dir.into()],
         None => vec![STATE_DIR.into(), FORMER_STATE_DIR.into()],

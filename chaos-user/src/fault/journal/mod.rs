@@ -20,6 +20,7 @@ mod runs;
 
 pub use error::JournalError;
 pub use file::{Entry, Journal};
+pub(super) use folder::state_dirs;
 pub(super) use lock::HostLock;
 pub(super) use note::note;
 pub use record::{ActiveFault, ActiveRule, NetnsRef, Record};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::undo::{FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo};
+use super::super::undo::{FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo};
 use crate::host::ProcessId;
 use crate::kernel::bpf::HookPoint;
 use crate::kernel::netns::NetNs;
@@ -39,6 +39,8 @@ pub enum Record {
     Paused(PausedUndo),
     /// A lab of this run may have processes.
     Lab(LabUndo),
+    /// A file may take up the room of a filesystem.
+    DiskFill(FillUndo),
     /// The faults are in force.
     Active {
         /// Which.
@@ -60,6 +62,7 @@ impl Record {
             Self::Filter(undo) => Some(undo),
             Self::RootNetem(undo) => Some(undo),
             Self::Paused(undo) => Some(undo),
+            Self::DiskFill(undo) => Some(undo),
             Self::Lab(undo) => Some(undo),
             Self::Begin { .. }
             | Self::Guardian { .. }

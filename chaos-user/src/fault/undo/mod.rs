@@ -1,10 +1,12 @@
 //! Undoing: what a journal's records are for.
 
+mod fill;
 mod filter;
 mod lab;
 mod paused;
 mod root_netem;
 
+pub use fill::FillUndo;
 pub use filter::FilterUndo;
 pub use lab::LabUndo;
 pub use paused::PausedUndo;
