@@ -216,3 +216,28 @@ fn runs_are_remembered() {
     let told = String::from_utf8_lossy(&done.stdout);
     assert!(told.contains("pass pass") && told.contains("FAIL FAIL"), "{told}");
 }
+
+#[test]
+fn a_first_experiment_is_written_and_nothing_is_overwritten() {
+    let place = Place::new();
+    let init =
+        ["init", "mine/first.yaml", "--url", "http://127.0.0.1:8080/ok", "--unit", "a.service"];
+    let done = place.chaos(&init).output().unwrap();
+    assert_eq!(code(&done), 0, "{done:?}");
+    let written = || std::fs::read_to_string(place.0.path().join("mine/first.yaml")).unwrap();
+    let first = written();
+    assert_eq!(code(&place.chaos(&["validate", "mine/first.yaml"]).output().unwrap()), 0);
+    let again = ["init", "mine/first.yaml", "--url", "http://other/"];
+    let done = place.chaos(&again).output().unwrap();
+    assert_eq!(code(&done), 64, "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stderr).contains("is left as it is"), "{done:?}");
+    assert_eq!(written(), first);
+    for wrong in ["nonsense", "ftp://host/", "unix:/run/x"] {
+        let done = place.chaos(&["init", "other.yaml", "--url", wrong]).output().unwrap();
+        assert_eq!(code(&done), 64, "{done:?}");
+        assert!(!place.0.path().join("other.yaml").exists());
+    }
+    let done = place.chaos(&["schema"]).output().unwrap();
+    let schema: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert!(schema["$defs"]["provider"]["properties"]["fault"].is_object());
+}

@@ -5,12 +5,14 @@ mod experiments;
 mod guards;
 mod heal;
 mod history;
+mod init;
 mod inject;
 pub mod lab;
 mod list;
 mod output;
 mod report;
 mod run;
+mod schema;
 mod selector;
 mod status;
 mod table;
@@ -44,6 +46,8 @@ enum Command {
     Inject(Box<inject::InjectArgs>),
     Run(run::RunArgs),
     List(list::ListArgs),
+    Init(init::InitArgs),
+    Schema(schema::SchemaArgs),
     Validate(validate::ValidateArgs),
     Report(report::ReportArgs),
     History(history::HistoryArgs),
@@ -82,6 +86,8 @@ impl Cli {
             Command::Inject(args) => args.run().map(ExitCode::from),
             Command::Run(args) => args.run(),
             Command::List(args) => args.run().map(ExitCode::from),
+            Command::Init(args) => args.run().map(ExitCode::from),
+            Command::Schema(args) => args.run().map(ExitCode::from),
             Command::Validate(args) => Ok(args.run().into()),
             Command::Report(args) => args.run(),
             Command::History(args) => args.run().map(ExitCode::from),

@@ -147,10 +147,14 @@ impl RunArgs {
             }
         };
         let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);
+        let target = experiment.target.iter();
+        let target = target.map(|(key, value)| (format!("target.{key}"), value.clone().into()));
+        let variables = values.variables.clone().with(target);
         let make = || {
             let journal = guarded(found, interrupt)?;
             let lab = bring_up(found, folder.path(), interrupt)?;
-            let world = LabWorld::new(lab, values.variables.clone(), base, journal, options.seed)?;
+            let world = LabWorld::new(lab, variables, base, journal, options.seed)?
+                .with_logs(&experiment.logs);
             Ok(world.watching(experiment, folder.path()).protecting(protect))
         };
         conduct(experiment, make, &log, &options);

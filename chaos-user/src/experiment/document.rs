@@ -88,6 +88,31 @@ pub(super) struct RecoveryDocument {
 pub(super) struct TargetDocument {
     pub(super) node: Option<String>,
     pub(super) process: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) unit: Option<String>,
+    pub(super) container: Option<String>,
+    #[serde(rename = "pid-file")]
+    pub(super) pid_file: Option<String>,
+    pub(super) data: Option<String>,
+    #[serde(default)]
+    pub(super) logs: Vec<String>,
+}
+
+impl TargetDocument {
+    /// What `${target.KEY}` stands for.
+    pub(super) fn values(&self) -> IndexMap<String, String> {
+        let keys = [
+            ("node", &self.node),
+            ("process", &self.process),
+            ("url", &self.url),
+            ("unit", &self.unit),
+            ("container", &self.container),
+            ("pid-file", &self.pid_file),
+            ("data", &self.data),
+        ];
+        let given = keys.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        given.map(|(key, value)| (key.to_owned(), value.clone())).collect()
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,6 +13,8 @@ mod fault;
 mod model;
 mod observe;
 mod provider;
+mod scaffold;
+mod schema;
 mod tolerance;
 pub mod units;
 mod variables;
@@ -31,6 +33,8 @@ pub use observe::{
     DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
 };
 pub use provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
+pub use scaffold::{Service, scaffold};
+pub use schema::schema;
 pub use tolerance::{FIRST, Observation, Tolerance};
 pub use units::{Bytes, Direction, Percent, PortRange, Prefix, Protocol, Rate, Span, UnitError};
 pub use variables::Variables;

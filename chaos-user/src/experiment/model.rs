@@ -28,6 +28,10 @@ pub struct Experiment {
     pub secrets: IndexMap<String, Value>,
     /// The lab it runs in, relative to the experiment's file.
     pub lab: Option<PathBuf>,
+    /// How to reach and control the system: what `${target.KEY}` stands for.
+    pub target: IndexMap<String, String>,
+    /// Files that the system logs to, relative to the experiment's file.
+    pub logs: Vec<String>,
     /// What holds while all is well.
     pub hypothesis: Option<Hypothesis>,
     /// What is done, in order.

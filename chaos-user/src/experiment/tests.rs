@@ -78,7 +78,7 @@ fn mistakes_are_told_with_their_place() {
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
     insta::assert_snapshot!(replaced("[buyer, server]", "[buyer, buyer]"), @r#"e.yaml:15:57: `between` must be two nodes or two lists of nodes, with no node on both sides, not ["buyer","buyer"]"#);
-    insta::assert_snapshot!(replaced("[before, after]", "[before, afer]"), @"e.yaml:9:15: `afer` is not a phase; did you mean `after`?; valid are before, fault, after, always");
+    insta::assert_snapshot!(replaced("[before, after]", "[before, afer]"), @"e.yaml:9:15: `afer` is not a phase; did you mean `after`?; valid are before, fault, after, always, start, end, edge, continuous, on-chaos");
     insta::assert_snapshot!(replaced("      tolerance: 200\n", ""), @"e.yaml:7:7: the activity `buyer-reaches-server` needs `tolerance`, what its outcome has to be");
     insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regexp }"), @"e.yaml:11:18: `regexp` is not a type of tolerance; did you mean `regex`?; valid are regex, jsonpath, range, number, count, growth, latency, fails, percentile, all");
     insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regex, pattern: '(' }"), @"e.yaml:11:18: `(` is not a regular expression: unclosed group");
@@ -190,5 +190,23 @@ proptest::proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC*|([a-z:{}\\[\\], \n-]{0,80})") {
         let _ = Experiment::parse(&text, Path::new("e"));
+    }
+}
+
+#[test]
+fn modes_of_probes_have_the_names_that_people_know() {
+    let read = |during: &str| {
+        let text = CUT.replace("[before, after]", during);
+        Experiment::parse(&text, Path::new("e.yaml")).unwrap().hypothesis.unwrap().probes[0].during
+    };
+    for (known, ours) in [
+        ("start", "before"),
+        ("end", "after"),
+        ("edge", "[before, after]"),
+        ("continuous", "always"),
+        ("on-chaos", "fault"),
+        ("[start, on-chaos]", "[before, fault]"),
+    ] {
+        assert_eq!(read(known), read(ours), "{known}");
     }
 }

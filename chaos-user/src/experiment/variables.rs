@@ -17,6 +17,12 @@ impl Variables {
         Self(map)
     }
 
+    /// With more values; those that are there already stay.
+    #[must_use]
+    pub fn with(self, more: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self::new(self.0.into_iter().chain(more))
+    }
+
     /// Replaces every `${name}` and `$name` that is known, in every text inside `value`; `$$` is a
     /// dollar sign. A text that is one reference takes the type of what it refers to.
     pub fn fill(&self, value: &Value) -> Value {

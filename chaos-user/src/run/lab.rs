@@ -33,6 +33,7 @@ pub struct LabWorld {
     variables: Variables,
     base: PathBuf,
     seed: u64,
+    logs: Vec<LogFile>,
     memory: Memory,
     protect: Vec<Rule>,
     folder: Option<PathBuf>,
@@ -82,6 +83,7 @@ impl LabWorld {
             base,
             seed,
             memory,
+            logs: Vec::new(),
             protect,
             folder: None,
             record,
@@ -112,6 +114,17 @@ impl LabWorld {
             exit: process.last_exit().map(|exit| exit.to_string()),
             log: process.command().log.clone(),
         })
+    }
+
+    /// Follows these logs besides those of the lab's processes; they are relative to the experiment's
+    /// file and may hold `${name}`.
+    #[must_use]
+    pub fn with_logs(mut self, logs: &[String]) -> Self {
+        self.logs.extend(logs.iter().map(|log| {
+            let source = self.variables.fill_text(log);
+            LogFile { path: self.base.join(&source), source }
+        }));
+        self
     }
 
     /// Flows that no fault touches, on this host and in the lab.
@@ -267,7 +280,7 @@ impl World for LabWorld {
                 path: process.command().log.clone(),
             })
         });
-        of_lab.collect()
+        of_lab.chain(self.logs.iter().cloned()).collect()
     }
 
     fn nodes(&self) -> Vec<(String, Vec<String>)> {

@@ -131,6 +131,20 @@ fn resolve<'a>(
     })
 }
 
+/// The words for phases: this tool's own first, then the modes of probes that people know from
+/// Litmus.
+const PHASES: [(&str, Phases); 9] = [
+    ("before", Phases { before: true, ..Phases::NONE }),
+    ("fault", Phases { fault: true, ..Phases::NONE }),
+    ("after", Phases { after: true, ..Phases::NONE }),
+    ("always", Phases::ALL),
+    ("start", Phases { before: true, ..Phases::NONE }),
+    ("end", Phases { after: true, ..Phases::NONE }),
+    ("edge", Phases { before: true, after: true, fault: false }),
+    ("continuous", Phases::ALL),
+    ("on-chaos", Phases { fault: true, ..Phases::NONE }),
+];
+
 fn phases(written: &Spanned<Value>) -> Result<Phases, Failed> {
     let words: Vec<&Value> = match &written.value {
         Value::Array(words) => words.iter().collect(),
@@ -139,13 +153,17 @@ fn phases(written: &Spanned<Value>) -> Result<Phases, Failed> {
     let mut phases = Phases::NONE;
     for word in words {
         match word.as_str() {
-            Some("before") => phases.before = true,
-            Some("fault") => phases.fault = true,
-            Some("after") => phases.after = true,
-            Some("always") => phases = Phases::ALL,
+            Some(known) if PHASES.iter().any(|(name, _)| *name == known) => {
+                let meant = PHASES.iter().filter(|(name, _)| *name == known);
+                for (_, meant) in meant {
+                    phases.before |= meant.before;
+                    phases.fault |= meant.fault;
+                    phases.after |= meant.after;
+                }
+            }
             _ => {
                 let given = word.as_str().map_or_else(|| word.to_string(), ToOwned::to_owned);
-                let known = ["before", "fault", "after", "always"];
+                let known = PHASES.map(|(name, _)| name);
                 let problem = Problem::UnknownWord {
                     what: "a phase",
                     nearest: nearest(&given, known).map(ToOwned::to_owned),

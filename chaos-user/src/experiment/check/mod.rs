@@ -54,6 +54,7 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
     };
 
     let target = document.target.unwrap_or_default();
+    let (values, logs) = (target.values(), target.logs.clone());
     let context = Context {
         in_lab: document.lab.is_some(),
         target,
@@ -112,6 +113,8 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
             within: document.recovery.within.unwrap_or(RECOVERY_WITHIN),
             stable: document.recovery.stable.unwrap_or(RECOVERY_STABLE),
         },
+        target: values,
+        logs,
         recovery_steps,
         hypothesis,
         method,
