@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::{IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use chaos_ebpf_build::Layout;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::command::shown;
 
@@ -110,6 +111,9 @@ pub(crate) fn human(duration: Duration) -> String {
     }
 }
 
+/// Keeps the lines of steps that run at the same time apart.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
 /// What the user sees of a running command.
 pub(crate) struct Display {
     name: String,
@@ -122,7 +126,7 @@ impl Display {
     /// Shows that the step `name` has begun.
     pub(crate) fn new(name: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
+            let bar = BARS.add(ProgressBar::new_spinner());
             if let Ok(style) =
                 ProgressStyle::with_template("{spinner} {prefix} [{elapsed}] {wide_msg:.dim}")
             {
@@ -153,7 +157,7 @@ impl Display {
         } else {
             self.next = elapsed + HEARTBEAT;
             let line = line().unwrap_or_default();
-            eprintln!("    {} so far: {line}", human(elapsed));
+            eprintln!("    {}: {} so far: {line}", self.name, human(elapsed));
         }
     }
 
@@ -162,9 +166,9 @@ impl Display {
         let mark = if success { "done" } else { "FAILED" };
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-            eprintln!("==> {}: {mark} in {}", self.name, human(elapsed));
+            BARS.suspend(|| eprintln!("==> {}: {mark} in {}", self.name, human(elapsed)));
         } else {
-            eprintln!("    {mark} in {}", human(elapsed));
+            eprintln!("    {}: {mark} in {}", self.name, human(elapsed));
         }
     }
 }

@@ -1,8 +1,9 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use chaos_ebpf_build::Layout;
 use chaos_suite::Work;
 use clap::{Args, Subcommand};
@@ -12,7 +13,9 @@ use super::build::build_object;
 use crate::setup::ensure_all;
 use crate::stage::{Report, render};
 use crate::suite::{Programs, build_lab_binaries, build_programs};
-use crate::vm::{Accelerator, Catalogue, Console, Image, Kernel, KernelEntry, Machine, Qemu};
+use crate::vm::{
+    Accelerator, Catalogue, Console, Image, Kernel, KernelEntry, Machine, Qemu, processors,
+};
 
 /// How long one test may take under emulation.
 const TEST_LIMIT: Duration = Duration::from_mins(3);
@@ -105,7 +108,8 @@ impl Task for Vm {
     }
 }
 
-/// The privileged tests on each of these kernels, one stage per kernel.
+/// The privileged tests on each of these kernels, one stage per kernel. As many guests run at once
+/// as there are processors: tests run one by one, so a guest keeps one busy.
 pub(super) fn test_stages(
     layout: &Layout,
     catalogue: &Catalogue,
@@ -139,21 +143,41 @@ pub(super) fn test_stages(
         test_limit: TEST_LIMIT.as_secs(),
     };
     let limits = [KERNEL_LIMIT, TEST_LIMIT + Duration::from_mins(1)];
-    kernels
-        .iter()
-        .map(|entry| {
-            let start = Instant::now();
-            let report = Kernel::fetch(layout, entry)
-                .and_then(|kernel| machine.run(&entry.name, &kernel, &work, Console::None, limits));
-            match report {
-                Ok(report) => {
-                    let elapsed = start.elapsed();
-                    Report { name: name(entry), elapsed, ..report.stage(entry) }
-                }
-                Err(error) => Report::broken(&name(entry), start.elapsed(), &error),
-            }
-        })
-        .collect()
+    let run = |entry: &KernelEntry, kernel: Result<Kernel>, start: Instant, at_once| {
+        let ran = kernel.and_then(|kernel| {
+            machine.run(&entry.name, &kernel, &work, Console::None, limits, at_once)
+        });
+        let elapsed = start.elapsed();
+        match ran {
+            Ok(report) => Report { name: name(entry), elapsed, ..report.stage(entry) },
+            Err(error) => Report::broken(&name(entry), elapsed, &error),
+        }
+    };
+    let mut reports = Vec::new();
+    for together in kernels.chunks(processors()) {
+        let start = Instant::now();
+        // One after the other: downloads share a folder.
+        let fetched = together.iter().map(|entry| (*entry, Kernel::fetch(layout, entry)));
+        let fetched: Vec<_> = fetched.collect();
+        let (run, at_once) = (&run, fetched.len());
+        reports.extend(thread::scope(|scope| {
+            let guests: Vec<_> = fetched
+                .into_iter()
+                .map(|(entry, kernel)| {
+                    (entry, scope.spawn(move || run(entry, kernel, start, at_once)))
+                })
+                .collect();
+            let ended = guests.into_iter().map(|(entry, guest)| {
+                let panicked = |_| {
+                    let error = anyhow!("the thread that watched the guest panicked");
+                    Report::broken(&name(entry), start.elapsed(), &error)
+                };
+                guest.join().unwrap_or_else(panicked)
+            });
+            ended.collect::<Vec<_>>()
+        }));
+    }
+    reports
 }
 
 /// One guest for one piece of work, whose exit code becomes ours.
@@ -175,7 +199,7 @@ fn one(
         accelerator: args.accel,
     };
     let kernel = Kernel::fetch(layout, entry)?;
-    let report = machine.run(&entry.name, &kernel, work, console, [limit; 2])?;
+    let report = machine.run(&entry.name, &kernel, work, console, [limit; 2], 1)?;
     let (code, problems) = report.exit();
     for problem in problems {
         eprintln!("in the guest: {problem}");

@@ -1,6 +1,7 @@
 //! Boots a guest and waits for its report.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,7 +26,10 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
 const SELF_TEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// How many times slower emulated processors are, for tests whose limits are about time.
-const EMULATION_SLOWNESS: u32 = 10;
+const EMULATION_SLOWNESS: usize = 10;
+
+/// The processors of a guest.
+const GUEST_PROCESSORS: usize = 2;
 
 /// Memory beside the two copies of the initramfs, in MiB.
 const MEMORY: u64 = 1536;
@@ -50,6 +54,11 @@ pub(crate) enum Console {
     Terminal,
 }
 
+/// How many processors this machine lends us.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// What stays the same from guest to guest.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
@@ -66,8 +75,8 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Boots `kernel` to do `work` and returns its report. A guest is ended when it takes longer
-    /// than `limit` in all, or is silent for longer than `silence`.
+    /// Boots `kernel` to do `work`, one of `at_once` such guests, and returns its report. A guest is
+    /// ended when it takes longer than `limit` in all, or is silent for longer than `silence`.
     pub(crate) fn run(
         &self,
         name: &str,
@@ -75,6 +84,7 @@ impl Machine<'_> {
         work: &Work,
         console: Console,
         [limit, silence]: [Duration; 2],
+        at_once: usize,
     ) -> Result<VmReport> {
         let folder = self.layout.target().join("xtask/vm").join(name);
         fs::create_dir_all(&folder)
@@ -85,7 +95,7 @@ impl Machine<'_> {
             self.self_test(kernel)?;
         }
         files.empty()?;
-        let mut command = self.command(kernel, &files, size, console);
+        let mut command = self.command(kernel, &files, size, console, at_once);
         let child = command.spawn().context("cannot start QEMU")?;
         let quiet = console != Console::None;
         let title = format!("VM {name}: {}", kernel.package);
@@ -98,7 +108,7 @@ impl Machine<'_> {
     /// KVM that opens and does not work is common inside other VMs.
     fn self_test(&self, kernel: &Kernel) -> Result<()> {
         let limits = [SELF_TEST_LIMIT; 2];
-        let report = self.run("kvm-self-test", kernel, &Work::Nothing, Console::None, limits)?;
+        let report = self.run("kvm-self-test", kernel, &Work::Nothing, Console::None, limits, 1)?;
         if report.complete() {
             return Ok(());
         }
@@ -109,12 +119,19 @@ impl Machine<'_> {
         )
     }
 
-    fn command(&self, kernel: &Kernel, files: &Files, size: u64, console: Console) -> Command {
+    fn command(
+        &self,
+        kernel: &Kernel,
+        files: &Files,
+        size: u64,
+        console: Console,
+        at_once: usize,
+    ) -> Command {
         let memory = MEMORY + 2 * size.div_ceil(1 << 20);
         let mut command = self.qemu.command();
         command
             .args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"])
-            .args(["-smp", "2", "-m", &memory.to_string()])
+            .args(["-smp", &GUEST_PROCESSORS.to_string(), "-m", &memory.to_string()])
             .args(match self.accelerator {
                 Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
                 Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -123,7 +140,7 @@ impl Machine<'_> {
             .arg(&kernel.image)
             .arg("-initrd")
             .arg(&files.initramfs)
-            .args(["-append", &self.kernel_arguments()])
+            .args(["-append", &self.kernel_arguments(at_once)])
             .arg("-serial")
             .arg(format!("file:{}", files.console.display()))
             .arg("-serial")
@@ -141,11 +158,13 @@ impl Machine<'_> {
     }
 
     /// `NAME=value` that the kernel does not know becomes PID 1's environment.
-    fn kernel_arguments(&self) -> String {
-        let slowness = match self.accelerator {
-            Accelerator::Tcg => EMULATION_SLOWNESS,
-            Accelerator::Kvm => 1,
-        };
+    fn kernel_arguments(&self, at_once: usize) -> String {
+        let shared = (at_once * GUEST_PROCESSORS).div_ceil(processors());
+        let slowness = shared
+            * match self.accelerator {
+                Accelerator::Tcg => EMULATION_SLOWNESS,
+                Accelerator::Kvm => 1,
+            };
         let mut arguments = format!(
             "console=ttyS0 quiet panic=-1 mitigations=off \
              PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root RUST_BACKTRACE=1 \

@@ -14,5 +14,5 @@ mod report;
 pub(crate) use catalogue::{Catalogue, KernelEntry};
 pub(crate) use image::Image;
 pub(crate) use kernel::Kernel;
-pub(crate) use machine::{Accelerator, Console, Machine};
+pub(crate) use machine::{Accelerator, Console, Machine, processors};
 pub(crate) use qemu::Qemu;
