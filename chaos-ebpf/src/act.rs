@@ -3,15 +3,16 @@
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use aya_ebpf::helpers::{bpf_loop, bpf_redirect};
 use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
-use chaos_common::rule::{Rule, action, loss};
-use chaos_common::{HOOKS, Hook, decide, police, token};
+use chaos_common::rule::{Rule, action};
+use chaos_common::{HOOKS, Hook, token};
 use core::ffi::c_void;
 
 use crate::classify::{self, Serving, hook_counters, serving};
-use crate::clock::{self, Now};
-use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SCRATCH, SEQUENCES, Scratch, rule_index};
+use crate::clock::Now;
+use crate::decide::{decide, police};
+use crate::maps::{HOOK_COUNTERS, RULE_COUNTERS, RULES, SCRATCH, Scratch, rule_index};
 use crate::packet::{Link, Packet};
-use crate::{atomic, back, change, event, reject, trace};
+use crate::{back, change, event, reject, trace};
 
 /// Lets the next program or filter decide: TCX_NEXT, and TC_ACT_UNSPEC to clsact. Anything else
 /// would silence programs of other tools.
@@ -77,10 +78,9 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
     }
     let Some(serving) = serving() else { return TC_NEXT };
     let turn = if token == 0 { 0 } else { HOOKS as u32 };
+    let place = turn + hook as u32;
     // SAFETY: per-CPU memory that only this program uses while it runs.
-    let Some(scratch) =
-        SCRATCH.get_ptr_mut(turn + hook as u32).map(|scratch| unsafe { &mut *scratch })
-    else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place).map(|scratch| unsafe { &mut *scratch }) else {
         return TC_NEXT;
     };
     let Scratch { packet, found, change } = scratch;
@@ -89,26 +89,28 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
         return TC_NEXT;
     };
     change.token = token;
-    if !first {
-        return change::apply(skb, packet, found, change, &serving);
-    }
-    let effect = Effect(apply(packet, found, &serving));
-    trace::effect(packet, effect, &serving);
-    match effect.action() {
-        action::REJECT => {
-            let code = reject::answer(skb, packet, link == Link::Ethernet, effect.reject());
-            if code != reject::NO_ANSWER {
-                return code;
+    if first {
+        let effect = Effect(apply(packet, found, &serving));
+        trace::effect(place, effect, &serving);
+        match effect.action() {
+            action::REJECT => {
+                let code = reject::answer(skb, packet, link == Link::Ethernet, effect.reject());
+                if code != reject::NO_ANSWER {
+                    return code;
+                }
+                if let Some(counters) = hook_counters(hook) {
+                    counters.reject_failed += 1;
+                }
+                return lose(hook);
             }
-            if let Some(counters) = hook_counters(hook) {
-                counters.reject_failed += 1;
-            }
-            lose(hook)
+            action::DROP | action::POLICE => return lose(hook),
+            0 => return TC_NEXT,
+            _ => {}
         }
-        action::DROP | action::POLICE => lose(hook),
-        0 => TC_NEXT,
-        _ => change::apply(skb, packet, found, change, &serving),
     }
+    let code = change::apply(skb, packet, found, change, &serving);
+    trace::changes(place, change, &serving);
+    code
 }
 
 /// Entry of the cgroup program.
@@ -126,7 +128,7 @@ pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
         return CGROUP_PASS;
     };
     let effect = Effect(apply(packet, found, &serving));
-    trace::effect(packet, effect, &serving);
+    trace::effect(hook as u32, effect, &serving);
     match effect.action() {
         // No answer can be built here: a reject of arriving packets is a loss.
         action::REJECT | action::DROP | action::POLICE => CGROUP_DROP,
@@ -187,7 +189,8 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     if index == NO_RULE {
         return BREAK;
     }
-    let Some(rule) = RULES.get(rule_index(step.bank & 1, index)) else { return BREAK };
+    let at = rule_index(step.bank & 1, index);
+    let Some(rule) = RULES.get(at) else { return BREAK };
     if rule.action >= action::CORRUPT {
         if step.effect.action() == 0 {
             step.effect = Effect(rule.action as u64);
@@ -205,7 +208,7 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
         return CONTINUE;
     }
     let decision =
-        if rule.action == action::POLICE { police(rule, step.packet) } else { decide(rule) };
+        if rule.action == action::POLICE { police(at, step.packet) } else { decide(rule, at) };
     let Some(sequence) = decision else { return CONTINUE };
     counters.acted += 1;
     counters.bytes += step.packet.length as u64;
@@ -214,58 +217,4 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
         step.effect = Effect::of(rule);
     }
     CONTINUE
-}
-
-/// Steps of a contended chain or bucket before the packet is let through undecided.
-const ATTEMPTS: usize = 8;
-
-/// Whether the packet exceeds the rule's rate.
-#[inline(always)]
-fn police(rule: &Rule, packet: &Packet) -> Option<u64> {
-    let bucket = SEQUENCES.get_ptr_mut(rule.slot)?;
-    let [per_byte, burst] = rule.amount;
-    let cost = police::cost(per_byte, packet.length as u64);
-    let now = clock::exact();
-    // SAFETY: map memory; a stale value only costs an attempt.
-    let mut state = unsafe { core::ptr::read_volatile(bucket) };
-    for _ in 0..ATTEMPTS {
-        let (next, conforms) = police::conforms(state, now, cost, burst);
-        if !conforms {
-            return Some(0);
-        }
-        // SAFETY: map memory, aligned to eight bytes.
-        let before = unsafe { atomic::compare_exchange(bucket, state, next) };
-        if before == state {
-            return None;
-        }
-        state = before;
-    }
-    None
-}
-
-/// The decision number if the rule acts now.
-#[inline(always)]
-pub fn decide(rule: &Rule) -> Option<u64> {
-    // A corruption needs the number even then: it chooses the bit.
-    if rule.loss == loss::ALWAYS && rule.action != action::CORRUPT {
-        return Some(0);
-    }
-    let sequence = SEQUENCES.get_ptr_mut(rule.slot)?;
-    if rule.loss == loss::GILBERT_ELLIOTT {
-        // SAFETY: map memory; a stale value only costs an attempt.
-        let mut state = unsafe { core::ptr::read_volatile(sequence) };
-        for _ in 0..ATTEMPTS {
-            let (next, lost) = decide::gilbert_elliott(rule.seed, state, &rule.parameters);
-            // SAFETY: map memory, aligned to eight bytes.
-            let before = unsafe { atomic::compare_exchange(sequence, state, next) };
-            if before == state {
-                return lost.then_some(state >> 1);
-            }
-            state = before;
-        }
-        return None;
-    }
-    // SAFETY: map memory, aligned to eight bytes.
-    let n = unsafe { atomic::fetch_add(sequence, 1) };
-    decide::stateless(rule, n).then_some(n)
 }

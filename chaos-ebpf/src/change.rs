@@ -8,16 +8,17 @@ use chaos_common::detour::{Detour, DetourKey, tci};
 use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
 use chaos_common::rule::action::{self, MAX_COPIES};
 use chaos_common::rule::{Rule, corrupt};
-use chaos_common::{Hook, decide, token};
+use chaos_common::{Hook, decide as draws, token};
 use core::ffi::c_void;
 
-use crate::act::{Effect, TC_NEXT, decide, lose};
+use crate::act::{TC_NEXT, lose};
 use crate::classify::{Serving, hook_counters};
 use crate::clock::Now;
 use crate::corrupt::{LOST, corrupt as flip};
+use crate::decide::decide;
+use crate::event;
 use crate::maps::{Change, DETOURS, RULE_COUNTERS, RULES, rule_index};
 use crate::packet::Packet;
-use crate::{event, trace};
 
 const LOOPBACK_IFINDEX: u32 = 1;
 const NONE: u32 = NO_RULE as u32;
@@ -44,6 +45,7 @@ pub fn apply(
         let made = flip(skb, packet, change);
         if made != 0 {
             acted(packet, change.corrupt_rule, change.corrupt_sequence, serving);
+            change.corrupted = 1;
         } else {
             failed(hook);
         }
@@ -63,6 +65,7 @@ pub fn apply(
     match way {
         Some(way) => {
             acted(packet, change.detour_rule, change.detour_sequence, serving);
+            change.detoured = 1;
             // SAFETY: takes no pointer.
             unsafe { bpf_redirect(way.ifindex, 0) as i32 }
         }
@@ -82,7 +85,7 @@ fn failed(hook: Hook) {
     }
 }
 
-/// Counts, reports and logs that a rule acted.
+/// Counts and reports that a rule acted.
 #[inline(never)]
 fn acted(packet: &Packet, index: u32, sequence: u64, serving: &Serving) {
     let Some(rule) = RULES.get(rule_index(serving.bank & 1, index as u16)) else { return };
@@ -92,7 +95,6 @@ fn acted(packet: &Packet, index: u32, sequence: u64, serving: &Serving) {
     counters.acted += 1;
     counters.bytes += packet.length as u64;
     event::record(packet, rule, sequence, counters);
-    trace::effect(packet, Effect::of(rule), serving);
 }
 
 struct Pass<'a> {
@@ -107,6 +109,8 @@ struct Pass<'a> {
 #[inline(always)]
 fn collect(packet: &Packet, found: &FlowEntry, change: &mut Change, serving: &Serving) {
     change.copies = 0;
+    change.corrupted = 0;
+    change.detoured = 0;
     change.corrupt_rule = NONE;
     change.corrupt_kind = corrupt::SILENT as u32;
     change.detour_rule = NONE;
@@ -135,7 +139,8 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     if index == NO_RULE {
         return BREAK;
     }
-    let Some(rule) = RULES.get(rule_index(pass.bank & 1, index)) else { return BREAK };
+    let at = rule_index(pass.bank & 1, index);
+    let Some(rule) = RULES.get(at) else { return BREAK };
     let change = &mut *pass.change;
     if rule.action < action::CORRUPT {
         return CONTINUE;
@@ -155,7 +160,7 @@ extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     // SAFETY: per-CPU memory.
     let counters = unsafe { &mut *counters };
     counters.matched += 1;
-    let Some(sequence) = decide(rule) else { return CONTINUE };
+    let Some(sequence) = decide(rule, at) else { return CONTINUE };
     match rule.action {
         action::CORRUPT => want_corruption(change, rule, index, sequence),
         action::DUPLICATE => {
@@ -185,7 +190,7 @@ fn want_corruption(change: &mut Change, rule: &Rule, index: u16, sequence: u64) 
         change.corrupt_rule = index as u32;
         change.corrupt_kind = kind;
         change.corrupt_sequence = sequence;
-        change.draw = decide::corruption(rule.seed, sequence);
+        change.draw = draws::corruption(rule.seed, sequence);
     }
 }
 

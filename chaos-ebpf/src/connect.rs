@@ -38,7 +38,7 @@ pub fn call(context: *mut bpf_sock_addr, family: u8) -> i32 {
         return PASS;
     }
     let effect = Effect(apply(&packet, found, &serving));
-    trace::effect(&packet, effect, &serving);
+    trace::call(&packet, effect, &serving);
     if effect.action() != action::REJECT {
         return PASS;
     }

@@ -27,6 +27,7 @@ mod classify;
 mod clock;
 mod connect;
 mod corrupt;
+mod decide;
 mod event;
 mod maps;
 mod packet;

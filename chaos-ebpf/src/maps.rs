@@ -96,8 +96,10 @@ pub struct Change {
     pub detour_place: u32,
     /// `skb->tc_index` of a packet that has met the rules before, else 0.
     pub token: u32,
-    /// 0.
-    pub reserved: u32,
+    /// 1 once a bit was flipped.
+    pub corrupted: u16,
+    /// 1 once it was sent on a detour.
+    pub detoured: u16,
 }
 
 /// Packets that meet the rules for the first time, and after them those that have met them before: a

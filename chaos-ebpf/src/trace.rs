@@ -5,10 +5,12 @@ use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use aya_log_ebpf::info;
+use chaos_common::rule::action;
 use core::ffi::c_void;
 
 use crate::act::Effect;
 use crate::classify::Serving;
+use crate::maps::{Change, RULES, SCRATCH, rule_index};
 use crate::packet::Packet;
 
 /// Lines written in the current second.
@@ -31,17 +33,55 @@ impl EbpfContext for NoContext {
     }
 }
 
-/// Says what happened to a packet, if that is asked for.
+/// Says that the packet in this place of [`SCRATCH`] was lost or refused, if that is asked for.
 #[inline(always)]
-pub fn effect(packet: &Packet, effect: Effect, serving: &Serving) {
+pub fn effect(place: u32, effect: Effect, serving: &Serving) {
+    let rate = serving.control.trace_rate;
+    let action = effect.action();
+    if rate != 0 && action != 0 && action < action::CORRUPT {
+        chaos_trace(place, effect.slot(), action as u32, rate);
+    }
+}
+
+/// Says how it was changed. Not where it is changed: too much is on the stack there.
+#[inline(always)]
+pub fn changes(place: u32, change: &Change, serving: &Serving) {
+    let rate = serving.control.trace_rate;
+    if rate == 0 {
+        return;
+    }
+    for (done, index) in
+        [(change.corrupted, change.corrupt_rule), (change.detoured, change.detour_rule)]
+    {
+        if done != 0
+            && let Some(rule) = RULES.get(rule_index(serving.bank & 1, index as u16))
+        {
+            chaos_trace(place, rule.slot, rule.action as u32, rate);
+        }
+    }
+}
+
+/// The same for a call, which has its packet on the stack.
+#[inline(always)]
+pub fn call(packet: &Packet, effect: Effect, serving: &Serving) {
     let rate = serving.control.trace_rate;
     if rate != 0 && effect.action() != 0 {
         line(packet, effect.slot(), effect.action() as u32, rate);
     }
 }
 
-/// Writes one line unless this CPU has written `rate` in this second.
+/// To the verifier a global function, which it checks once and not for every path that leads here.
 #[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn chaos_trace(place: u32, slot: u32, action: u32, rate: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else { return 0 };
+    // SAFETY: per-CPU memory of the program that runs.
+    line(unsafe { &(*scratch).packet }, slot, action, rate);
+    0
+}
+
+/// Writes one line unless this CPU has written `rate` in this second.
+#[inline(always)]
 fn line(packet: &Packet, slot: u32, action: u32, rate: u32) {
     // SAFETY: takes no argument.
     let now = unsafe { bpf_ktime_get_boot_ns() };
