@@ -9,6 +9,7 @@ mod init;
 mod inject;
 pub mod lab;
 mod list;
+mod live;
 mod output;
 mod report;
 mod run;

@@ -12,6 +12,7 @@ use super::UsageError;
 use super::experiments::{Found, find, folder_of, known, load};
 use super::guards::{GuardArgs, Guards};
 use super::history::metrics;
+use super::live::Live;
 use super::output::{complain, out, say};
 use crate::exit::Exit;
 use crate::fault::Journal;
@@ -19,7 +20,7 @@ use crate::guard::Extent;
 use crate::history::{History, Record, Summary};
 use crate::host::check_capabilities;
 use crate::lab::{Lab, LabOptions};
-use crate::report::{Shown, Tally, html, journal, json, junit, markdown, progress, terminal};
+use crate::report::{Tally, html, journal, json, junit, markdown, terminal};
 use crate::run::{
     Clock as _, EventLog, Interrupt, LabWorld, Options, RunFolder, SystemClock, Trouble, Values,
     conduct,
@@ -79,10 +80,9 @@ impl RunArgs {
             if interrupt.asked() {
                 break;
             }
-            if found.len() > 1 && !self.quiet && !self.json {
-                complain(&format!("=== {} of {}: {}", at + 1, found.len(), one.name));
-            }
-            let (findings, folder) = self.one(one, &guards, &interrupt)?;
+            let live = Live::new(&one.name, (at + 1, found.len()), self.quiet || self.json);
+            let (findings, folder) = self.one(one, &guards, &interrupt, &live)?;
+            drop(live);
             let name = folder.path().file_name().unwrap_or_default();
             let record = Record::of(&findings, name.to_string_lossy().into_owned());
             if let Err(error) = history.add(&record) {
@@ -119,6 +119,7 @@ impl RunArgs {
         found: &Found,
         guards: &Guards,
         interrupt: &Interrupt,
+        live: &Live,
     ) -> anyhow::Result<(Findings, RunFolder)> {
         let clock = SystemClock::start();
         let folder = RunFolder::below(&self.output, &clock.wall(), &found.name)?;
@@ -139,13 +140,7 @@ impl RunArgs {
             interrupt: interrupt.clone(),
             clearance,
         };
-        let shown = Shown::default();
-        let quiet = self.quiet || self.json;
-        let observer = |event: &crate::run::Event| {
-            if !quiet && let Some(line) = progress(&shown, event) {
-                complain(&line);
-            }
-        };
+        let observer = |event: &crate::run::Event| live.event(event);
         let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);
         let target = experiment.target.iter();
         let target = target.map(|(key, value)| (format!("target.{key}"), value.clone().into()));

@@ -32,6 +32,8 @@ pub struct Activity {
     pub pauses: Pauses,
     /// Whether the method goes on while it runs.
     pub background: bool,
+    /// The number of the group that it goes on in together with others.
+    pub group: Option<usize>,
     /// Where it stands in the file.
     pub place: Place,
 }

@@ -135,6 +135,7 @@ pub(super) struct ActivityDocument {
     #[serde(default)]
     pub(super) detects: bool,
     pub(super) timeout: Option<Spanned<Value>>,
+    pub(super) parallel: Option<Vec<Spanned<ActivityDocument>>>,
 }
 
 #[derive(Debug, Deserialize)]

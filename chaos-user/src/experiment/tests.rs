@@ -210,3 +210,21 @@ fn modes_of_probes_have_the_names_that_people_know() {
         assert_eq!(read(known), read(ours), "{known}");
     }
 }
+
+#[test]
+fn groups_are_flat_and_have_nothing_but_members() {
+    let group = |element: &str| format!("title: t\nmethod:\n  - {element}\n");
+    let one = "{ name: a, type: action, provider: { type: process, path: x } }";
+    let read = Experiment::parse(&group(&format!("parallel: [{one}]")), Path::new("e")).unwrap();
+    assert!(read.method[0].background && read.method[0].group.is_some());
+    for (element, message) in [
+        (format!("{{ name: b, parallel: [{one}] }}"), "`parallel` and `name` exclude each other"),
+        ("parallel: []".to_owned(), "without activities"),
+        (format!("parallel: [{{ parallel: [{one}] }}]"), "in one another"),
+    ] {
+        let told = refused(&group(&element));
+        assert!(told.contains(message), "{told}");
+    }
+    let told = refused(&format!("title: t\nmethod: []\nrollbacks:\n  - parallel: [{one}]\n"));
+    assert!(told.contains("belongs into the method"), "{told}");
+}

@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use super::continuous::{Stage, Watched, watch};
 use super::event::{Ended, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RunInfo, What};
+use super::group::Group;
 use super::log::EventLog;
 use super::logs::following;
 use super::signals::Interrupt;
 use super::world::{ActiveFault, Trouble, World};
+use super::written::{shortened, written};
 use super::{recovery, safeguard};
 use crate::exit::Exit;
 use crate::experiment::{
@@ -22,8 +24,6 @@ use crate::guard::Clearance;
 
 /// How often something that is waited for is looked at.
 const TICK: Duration = Duration::from_millis(10);
-/// The most of one text of a probe's output that is kept when it runs again and again.
-const KEEP: usize = 4096;
 
 /// What a run needs to know besides the experiment.
 #[derive(Debug, Clone)]
@@ -299,16 +299,24 @@ impl<'a> Run<'a> {
         'a: 'scope,
     {
         let (world, log, experiment) = (self.world, self.log, self.experiment);
+        let mut group = Group::default();
         for activity in &experiment.method {
+            while group.holds_up(Some(activity), |name| self.is_active(name)) {
+                self.tick(TICK, left)?;
+            }
             self.pause(activity.pauses.before, left)?;
             if let Provider::Fault(fault) = &activity.provider {
                 self.fault(activity, fault, left)?;
             } else if activity.background {
-                scope.spawn(move || perform(world, log, experiment, activity, Role::Method));
+                let run = move || perform(world, log, experiment, activity, Role::Method);
+                group.started(activity, scope.spawn(run));
             } else {
                 self.perform(activity, Role::Method);
             }
             self.pause(activity.pauses.after, left)?;
+        }
+        while group.holds_up(None, |name| self.is_active(name)) {
+            self.tick(TICK, left)?;
         }
         Ok(())
     }
@@ -372,10 +380,14 @@ impl<'a> Run<'a> {
 
     /// Waits until a fault has ended (or all have), healing those whose time is up.
     fn wait(&mut self, name: Option<&str>, left: &mut Vec<String>) -> Result<(), Left> {
-        while self.active.iter().any(|one| name.is_none_or(|name| one.name == name)) {
+        while name.map_or(!self.active.is_empty(), |name| self.is_active(name)) {
             self.tick(TICK, left)?;
         }
         Ok(())
+    }
+
+    fn is_active(&self, name: &str) -> bool {
+        self.active.iter().any(|one| one.name == name)
     }
 
     fn pause(&mut self, pause: Span, left: &mut Vec<String>) -> Result<(), Left> {
@@ -491,30 +503,4 @@ fn record(
         activity: activity_written,
     })));
     met
-}
-
-fn shortened(value: Value) -> Value {
-    match value {
-        Value::String(text) if text.len() > KEEP => {
-            text.chars().take(KEEP).chain(['…']).collect::<String>().into()
-        }
-        Value::Object(map) => map.into_iter().map(|(key, item)| (key, shortened(item))).collect(),
-        Value::Array(items) => items.into_iter().map(shortened).collect(),
-        other => other,
-    }
-}
-
-/// An activity as it stands in the file.
-fn written(experiment: &Experiment, name: &str) -> Value {
-    let source = &experiment.source;
-    let lists = [
-        source.pointer("/steady-state-hypothesis/probes"),
-        source.get("method"),
-        source.get("rollbacks"),
-        source.get("invariants"),
-        source.pointer("/recovery/steps"),
-    ];
-    let all = lists.into_iter().flatten().filter_map(Value::as_array).flatten();
-    let named = |one: &&Value| one.get("name").and_then(Value::as_str) == Some(name);
-    all.into_iter().find(named).cloned().unwrap_or(Value::Null)
 }

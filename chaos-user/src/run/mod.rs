@@ -9,6 +9,7 @@ mod continuous;
 mod disk_fill;
 mod event;
 mod folder;
+mod group;
 mod lab;
 mod log;
 mod logs;
@@ -20,6 +21,7 @@ mod safeguard;
 mod signals;
 mod values;
 mod world;
+mod written;
 
 #[cfg(test)]
 mod tests;

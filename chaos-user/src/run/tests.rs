@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -30,6 +31,8 @@ struct Made {
     unhealable: bool,
     /// How many manual steps it takes until `back` holds again.
     needs: u64,
+    /// How long an activity named `slow-…` takes.
+    slow: Duration,
     steps: AtomicU64,
     /// Where it writes when `up` is looked at under the fault.
     log: Option<tempfile::NamedTempFile>,
@@ -57,6 +60,9 @@ impl World for &Made {
         }
         if name == "back" && self.healed.load(Ordering::SeqCst) > 0 {
             fails |= self.steps.load(Ordering::SeqCst) < self.needs;
+        }
+        if name.starts_with("slow-") {
+            std::thread::sleep(self.slow);
         }
         if name.starts_with("step-") {
             self.steps.fetch_add(1, Ordering::SeqCst);
@@ -146,7 +152,15 @@ fn run_cleared(
     interrupt: Interrupt,
     clearance: Result<Clearance, Vec<String>>,
 ) -> (Vec<Event>, Findings) {
-    let experiment = experiment();
+    run_this(&experiment(), made, interrupt, clearance)
+}
+
+fn run_this(
+    experiment: &Experiment,
+    made: &Made,
+    interrupt: Interrupt,
+    clearance: Result<Clearance, Vec<String>>,
+) -> (Vec<Event>, Findings) {
     let clock = SystemClock::start();
     let redactor = Redactor::new(["s3cret".to_owned()]);
     let log = EventLog::new(&clock, redactor, None, &|_| {});
@@ -158,7 +172,7 @@ fn run_cleared(
         interrupt,
         clearance,
     };
-    conduct(&experiment, || Ok(made), &log, &options);
+    conduct(experiment, || Ok(made), &log, &options);
     let events = log.finish().unwrap();
     let findings = judge(&events).unwrap();
     (events, findings)
@@ -252,6 +266,49 @@ fn a_failure_comes_with_the_log_lines_around_it_in_every_format() {
     for text in texts {
         assert!(text.contains("ERROR ***** is gone"), "{text}");
     }
+}
+
+/// When each activity of a parallel method began and ended.
+fn spans(events: &[Event]) -> BTreeMap<String, (u64, u64)> {
+    let mut spans = BTreeMap::new();
+    for event in events {
+        match &event.event {
+            What::Active { fault } => {
+                spans.insert(fault.clone(), (event.at, u64::MAX));
+            }
+            What::Healed(healed) => spans.entry(healed.fault.clone()).or_default().1 = event.at,
+            What::Done(result) if result.role == Role::Method => {
+                spans.insert(result.name.clone(), (result.began, event.at));
+            }
+            _ => {}
+        }
+    }
+    spans
+}
+
+#[test]
+fn activities_in_parallel_overlap_and_the_method_waits_for_the_last() {
+    let act = |name: &str, provider: &Value| json!({"name": name, "type": "action", "provider": provider});
+    let fault = |time: &str| json!({"type": "chaos", "fault": "drop", "duration": time});
+    let slow = json!({"type": "process", "path": "true"});
+    let text = json!({"title": "t", "method": [
+        {"parallel": [act("slow-1", &slow), act("one", &fault("200ms")), act("two", &fault("250ms"))]},
+        act("next", &slow),
+        {"parallel": [act("slow-2", &slow), act("slow-3", &slow)]},
+    ]});
+    let experiment = Experiment::parse(&text.to_string(), Path::new("p.json")).unwrap();
+    let made = Made { slow: Duration::from_millis(400), ..Made::acting() };
+    let (events, _) = run_this(&experiment, &made, Interrupt::default(), Ok(clearance()));
+    let spans = spans(&events);
+    let of = |name: &str| spans[name];
+    assert!(of("one").0 < of("slow-1").1 && of("two").0 < of("one").1, "{spans:#?}");
+    let last = of("slow-1").1.max(of("one").1).max(of("two").1);
+    assert!(of("next").0 >= last, "{spans:#?}");
+    assert!(of("slow-2").0 >= of("next").1, "{spans:#?}");
+    assert!(of("slow-3").0 < of("slow-2").1 && of("slow-2").0 < of("slow-3").1, "{spans:#?}");
+    let known = journal(&events, &judge(&events).unwrap()).unwrap();
+    let mut run = known["run"].as_array().unwrap().iter();
+    assert!(run.all(|one| one["activity"]["name"].is_string()), "{known:#}");
 }
 
 #[test]

@@ -41,6 +41,10 @@ pub(super) fn activity(
     {
         return Err((controls.referenced.into(), Problem::Controls));
     }
+    if document.parallel.is_some() {
+        let why = "`parallel` belongs into the method";
+        return Err((place, Problem::Pointless(why)));
+    }
     let missing = |key, purpose| {
         let what = document.name.as_ref().map_or_else(
             || "an activity".to_owned(),
@@ -110,6 +114,7 @@ pub(super) fn activity(
         detects: document.detects,
         pauses,
         background: document.background,
+        group: None,
         place,
     })
 }

@@ -3,6 +3,7 @@
 mod activity;
 mod disk;
 mod fault;
+mod group;
 mod observe;
 mod provider;
 mod tolerance;
@@ -82,7 +83,8 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
             Some(Hypothesis { title: title.value.clone(), probes })
         }
     };
-    let method = list(method, activity::Role::Method)?;
+    let method =
+        group::method(method, |one| activity::activity(&context, one, activity::Role::Method))?;
     let rollbacks = list(&document.rollbacks, activity::Role::Rollback)?;
     let invariants = list(&document.invariants, activity::Role::Invariant)?;
     let recovery_steps = list(&document.recovery.steps, activity::Role::Recovery)?;
@@ -140,7 +142,7 @@ fn referable<'a>(
     probes: Option<&'a [Spanned<ActivityDocument>]>,
     method: &'a [Spanned<ActivityDocument>],
 ) -> Vec<&'a Spanned<ActivityDocument>> {
-    let all = probes.unwrap_or_default().iter().chain(method);
+    let all = probes.unwrap_or_default().iter().chain(method.iter().flat_map(group::members));
     all.filter(|document| document.value.reference.is_none()).collect()
 }
 

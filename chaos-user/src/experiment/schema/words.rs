@@ -15,7 +15,7 @@ const FOREIGN: &str = "func";
 /// Adds what the parser says to definitions that were made from its types.
 pub(super) fn add(definitions: &mut Map<String, Value>) {
     require(definitions);
-    let kinds = listed(&with_activity(json!({"name": "a", "type": WRONG})));
+    let kinds = listed(&with_activity(&json!({"name": "a", "type": WRONG})));
     set(definitions, "activity", "type", json!({"enum": kinds}));
     let phases = listed(&json!({"title": "t", "method": [], "steady-state-hypothesis": {
         "title": "t", "probes": [{"name": "a", "during": WRONG, "tolerance": 0,
@@ -55,7 +55,7 @@ fn require(definitions: &mut Map<String, Value>) {
 
 fn providers(definitions: &mut Map<String, Value>) {
     let ask = |provider: Value| {
-        with_activity(json!({"name": "a", "type": "action", "provider": provider}))
+        with_activity(&json!({"name": "a", "type": "action", "provider": provider}))
     };
     let refused =
         |kind: &String| matches!(answer(&ask(json!({"type": kind}))), Some(Problem::Python { .. }));
@@ -83,7 +83,7 @@ fn providers(definitions: &mut Map<String, Value>) {
 
 fn tolerances(definitions: &mut Map<String, Value>) {
     let ask = |tolerance: Value| {
-        with_activity(json!({"name": "a", "type": "probe", "tolerance": tolerance,
+        with_activity(&json!({"name": "a", "type": "probe", "tolerance": tolerance,
             "provider": {"type": "process", "path": "p"}}))
     };
     let types = listed(&ask(json!({"type": WRONG})));
@@ -131,7 +131,7 @@ fn set(definitions: &mut Map<String, Value>, of: &str, key: &str, schema: Value)
     }
 }
 
-fn with_activity(activity: Value) -> Value {
+fn with_activity(activity: &Value) -> Value {
     json!({"title": "t", "lab": "l", "method": [activity]})
 }
 
