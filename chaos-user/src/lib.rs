@@ -8,6 +8,8 @@ pub mod cli;
 pub mod exit;
 pub mod experiment;
 pub mod fault;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod guard;
 pub mod history;
 pub mod host;

@@ -1,14 +1,17 @@
 //! What a host's policy forbids is not done: `chaos inject` and `chaos run`, as a user types them.
-//! Root; nothing is sent anywhere.
+//! Root; nothing is sent anywhere. Also: runs side by side, and the privileges that are kept.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netns::NetNs;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,16 +39,20 @@ impl Place {
         path
     }
 
-    /// Runs under a policy: exit code, what it printed, what it complained about.
-    fn run(&self, policy: &Path, arguments: &[&str]) -> (i32, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_chaos"))
+    fn command(&self, policy: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command
             .args(arguments)
             .env("CHAOS_STATE_DIR", self.folder.path().join("state"))
             .env("CHAOS_POLICY", policy)
             .env_remove("SSH_CONNECTION")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs under a policy: exit code, what it printed, what it complained about.
+    fn run(&self, policy: &Path, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.command(policy, arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
@@ -159,4 +166,164 @@ fn a_run_that_is_not_allowed_leaves_a_report_that_says_so() {
     let log = fs::read_to_string(folder.join("events.jsonl")).unwrap();
     assert!(log.contains("\"refused\"") && !log.contains("\"arming\""), "{log}");
     assert!(!place.folder.path().join("state").exists(), "nothing was touched");
+}
+
+/// A fault in force, healed when dropped.
+struct Injecting(Child);
+
+impl Injecting {
+    fn start(place: &Place, policy: &Path, arguments: &[&str]) -> Self {
+        let netns = place.netns.path();
+        let common = ["inject", "drop", "--netns", netns.to_str().unwrap(), "--for", "10m"];
+        let child = place
+            .command(policy, &[&common[..], arguments].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let injecting = Self(child);
+        let until = Instant::now() + Duration::from_mins(2);
+        let own = format!("inject-{}", injecting.0.id());
+        while !place.run(policy, &["status"]).1.contains(&own) {
+            assert!(Instant::now() < until, "the fault did not come into force");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        injecting
+    }
+
+    fn end(&mut self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Injecting {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn runs_keep_each_other_out_unless_they_compose_and_the_dead_keep_nobody_out() {
+    let place = Place::new();
+    let nothing = place.write("nothing.yaml", "{}\n");
+    let netns = place.netns.path();
+    let short = ["inject", "drop", "--netns", netns.to_str().unwrap(), "--for", "100ms"];
+    let alone = [&short[..], &["--exclusive"]].concat();
+
+    let mut first = Injecting::start(&place, &nothing, &["--remote", "192.0.2.1"]);
+    // Injections compose: this one hits nothing, and says so.
+    let (code, _, text) = place.run(&nothing, &short);
+    assert_eq!(code, 2, "{text}");
+    let (code, _, text) = place.run(&nothing, &alone);
+    assert_eq!(code, 3, "{text}");
+    let holder = format!("process {} (`", first.0.id());
+    assert!(text.contains(&holder) && text.contains("inject drop"), "{text}");
+    assert!(text.contains("since 20"), "{text}");
+    // Another namespace is another scope.
+    let other = Place::new();
+    let elsewhere = other.netns.path();
+    let mut arguments = alone.clone();
+    arguments[3] = elsewhere.to_str().unwrap();
+    assert_eq!(place.run(&nothing, &arguments).0, 2);
+    // However it dies.
+    first.end(Signal::SIGKILL);
+    let (code, _, text) = place.run(&nothing, &alone);
+    assert_eq!(code, 2, "{text}");
+}
+
+/// Effective capabilities of every thread.
+fn capabilities(pid: u32) -> Vec<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads
+        .map(|thread| {
+            let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        })
+        .collect()
+}
+
+const DAC_OVERRIDE: u64 = 1 << 1;
+const NET_ADMIN: u64 = 1 << 12;
+const SYS_MODULE: u64 = 1 << 16;
+const SYS_RAWIO: u64 = 1 << 17;
+const SYS_BOOT: u64 = 1 << 22;
+const AUDIT_CONTROL: u64 = 1 << 30;
+const MAC_ADMIN: u64 = 1 << 33;
+
+#[test]
+fn capabilities_that_no_fault_needs_are_given_up() {
+    let place = Place::new();
+    let nothing = place.write("nothing.yaml", "{}\n");
+    let injecting = Injecting::start(&place, &nothing, &["--remote", "192.0.2.1"]);
+    let given_up = SYS_MODULE | SYS_RAWIO | SYS_BOOT | AUDIT_CONTROL | MAC_ADMIN;
+    for thread in capabilities(injecting.0.id()) {
+        assert_eq!(thread & given_up, 0, "{thread:x}");
+        assert_ne!(thread & NET_ADMIN, 0, "{thread:x}: needed to heal");
+    }
+}
+
+#[test]
+fn a_command_that_only_reads_keeps_no_power_over_the_kernel() {
+    let place = Place::new();
+    let nothing = place.write("nothing.yaml", "{}\n");
+    let log = place.folder.path().join("events.jsonl");
+    nix::unistd::mkfifo(&log, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // It waits for somebody to write the log.
+    let mut reading = place
+        .command(&nothing, &["report", log.to_str().unwrap()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    let dropped = |threads: Vec<u64>| threads.iter().all(|thread| thread & NET_ADMIN == 0);
+    while !dropped(capabilities(reading.id())) {
+        assert!(Instant::now() < until, "{:x?}", capabilities(reading.id()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let left = capabilities(reading.id());
+    reading.kill().unwrap();
+    reading.wait().unwrap();
+    let allowed = DAC_OVERRIDE | 1 << 2;
+    assert!(left.iter().all(|thread| thread & !allowed == 0), "{left:x?}");
+}
+
+#[test]
+fn input_without_an_end_is_refused() {
+    let place = Place::new();
+    let nothing = place.write("nothing.yaml", "{}\n");
+    let large = place.write("large.yaml", &"# x\n".repeat(1 << 19));
+    let (code, text, error) = place.run(&nothing, &["validate", large.to_str().unwrap()]);
+    assert_eq!(code, 64, "{text}{error}");
+    assert!(format!("{text}{error}").contains("file too large"), "{text}{error}");
+}
+
+#[test]
+fn nothing_that_a_user_supplies_reaches_a_shell() {
+    let place = Place::new();
+    let nothing = place.write("nothing.yaml", "{}\n");
+    let planted = place.folder.path().join("planted");
+    let evil = format!(
+        "$(touch {0}) `touch {0}` ; touch {0} && touch {0} | tee {0} > {0}",
+        planted.display()
+    );
+    let experiment = serde_json::json!({
+        "title": "t",
+        "configuration": { "value": evil },
+        "method": [
+            { "name": "line", "type": "probe", "tolerance": { "type": "regex", "target": "stdout", "pattern": "touch" },
+              "provider": { "type": "process", "path": "echo", "arguments": evil } },
+            { "name": "filled", "type": "probe", "tolerance": { "type": "regex", "target": "stdout", "pattern": "touch" },
+              "provider": { "type": "process", "path": "echo", "arguments": ["${value}"] } },
+        ],
+    });
+    let file = place.write("evil.json", &experiment.to_string());
+    let results = place.folder.path().join("results");
+    let arguments =
+        ["run", "--json", "--output", results.to_str().unwrap(), file.to_str().unwrap()];
+    let (code, text, error) = place.run(&nothing, &arguments);
+    assert_eq!(code, 0, "{text}{error}");
+    assert!(!planted.exists(), "a shell has run it");
 }

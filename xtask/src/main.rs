@@ -56,6 +56,7 @@ enum Tasks {
     Lint(task::Lint),
     Bench(task::Bench),
     Deny(task::Deny),
+    Unsafe(task::Unsafe),
     #[command(hide = true, name = "root-suites")]
     RootSuites(task::RootSuites),
 }
@@ -96,6 +97,7 @@ fn run(task: Tasks) -> Result<ExitCode> {
         Tasks::Lint(task) => task.run(layout),
         Tasks::Bench(task) => task.run(layout),
         Tasks::Deny(task) => task.run(layout),
+        Tasks::Unsafe(task) => task.run(layout),
         Tasks::RootSuites(task) => task.run(layout),
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::UsageError;
 use crate::experiment::{Experiment, units};
+use crate::host::read_text;
 use crate::lab::LabSpec;
 
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -80,7 +81,7 @@ pub(super) fn find(given: &str) -> anyhow::Result<(String, PathBuf)> {
 
 /// Reads and checks an experiment and its lab. Touches nothing.
 pub(super) fn load(name: String, path: PathBuf) -> anyhow::Result<Found> {
-    let text = std::fs::read_to_string(&path)
+    let text = read_text(&path)
         .with_context(|| format!("read the experiment {}", path.display()))
         .map_err(|error| UsageError(format!("{error:#}")))?;
     let experiment =

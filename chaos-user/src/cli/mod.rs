@@ -25,7 +25,7 @@ use clap::Parser;
 
 use crate::exit::Exit;
 use crate::fault::{FaultError, guard};
-use crate::host::{MissingCapabilities, ProcessId};
+use crate::host::{MissingCapabilities, Privilege, ProcessId, keep_only};
 
 /// Exit codes, for `--help`.
 const EXIT_CODES: &str = "Exit codes:
@@ -66,6 +66,17 @@ enum Command {
     },
 }
 
+impl Command {
+    fn privilege(&self) -> Privilege {
+        match self {
+            Self::List(_) | Self::Validate(_) | Self::Report(_) | Self::History(_) => {
+                Privilege::Reading
+            }
+            _ => Privilege::Working,
+        }
+    }
+}
+
 /// A wrong argument that only shows when it is put together with the host or with others.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -83,6 +94,10 @@ impl Cli {
                 return exit.into();
             }
         };
+        if let Err(error) = keep_only(cli.command.privilege()) {
+            eprintln!("chaos: give up capabilities that are not needed: {error}");
+            return Exit::ToolFailed.into();
+        }
         let result = match cli.command {
             Command::Inject(args) => args.run().map(ExitCode::from),
             Command::Run(args) => args.run(),

@@ -15,10 +15,12 @@ use super::history::metrics;
 use super::live::Live;
 use super::output::{complain, out, say};
 use crate::exit::Exit;
-use crate::fault::Journal;
+use crate::experiment::{Experiment, FaultWork, Provider};
+use crate::fault::{Busy, Journal, RunScope, ScopeError, ScopeLock, Sharing};
 use crate::guard::Extent;
 use crate::history::{History, Record, Summary};
 use crate::host::check_capabilities;
+use crate::kernel::netns::NetNs;
 use crate::lab::{Lab, LabOptions};
 use crate::report::{Tally, html, journal, json, junit, markdown, terminal};
 use crate::run::{
@@ -128,8 +130,16 @@ impl RunArgs {
         let values = Values::resolve(&experiment.configuration, &experiment.secrets, &base)
             .map_err(|error| UsageError(format!("{}: {error}", found.path.display())))?;
         let extent = Extent::of(experiment, found.lab.as_ref().map_or(0, |lab| lab.nodes().len()));
-        let (clearance, protect) =
+        let (mut clearance, protect) =
             guards.ask(experiment.environment.as_ref(), Some(&experiment.guards), &extent);
+        // Kept until the run is over.
+        let _lock = match lock(experiment).context("keep other runs away")? {
+            Ok(lock) => Some(lock),
+            Err(busy) => {
+                clearance = Err(vec![busy.to_string()]);
+                None
+            }
+        };
         let host = uname().context("ask the kernel for its name")?;
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let options = Options {
@@ -177,6 +187,28 @@ fn guarded(found: &Found, interrupt: &Interrupt) -> Result<Option<Journal>, Trou
     let interrupt = interrupt.clone();
     let journal = Journal::guarded(&run, move |why| interrupt.ask_because(why));
     journal.map(Some).map_err(|error| Trouble::tool(&error))
+}
+
+/// Takes what the experiment changes on this host; its lab is its own.
+fn lock(experiment: &Experiment) -> anyhow::Result<Result<ScopeLock, Busy>> {
+    let activities = experiment.method.iter().chain(&experiment.recovery_steps);
+    let mut scopes = Vec::new();
+    for activity in activities {
+        if let Provider::Fault(fault) = &activity.provider
+            && let FaultWork::Network(spec) = &fault.work
+            && spec.nodes.is_empty()
+        {
+            scopes.extend(RunScope::of(&NetNs::of_this_process()?, &spec.devices));
+        }
+    }
+    if scopes.is_empty() {
+        return Ok(Ok(ScopeLock::none()));
+    }
+    match ScopeLock::take(&scopes, Sharing::Alone) {
+        Ok(lock) => Ok(Ok(lock)),
+        Err(ScopeError::Busy(busy)) => Ok(Err(busy)),
+        Err(ScopeError::Journal(error)) => Err(error.into()),
+    }
 }
 
 fn bring_up(found: &Found, folder: &Path, interrupt: &Interrupt) -> Result<Option<Lab>, Trouble> {

@@ -18,6 +18,7 @@ mod schema;
 mod tolerance;
 pub mod units;
 mod variables;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use super::document::ExperimentDocument;
 use super::error::ExperimentError;
 use super::provider::Provider;
 use super::units::Span;
+use super::yaml;
 use crate::guard::{Environment, Rules};
 
 /// An experiment that makes sense as written.
@@ -139,9 +140,8 @@ impl Experiment {
     pub fn parse(text: &str, file: &Path) -> Result<Self, ExperimentError> {
         let failed =
             |error: &serde_saphyr::Error| ExperimentError::from_yaml(error, file.to_owned());
-        let document: ExperimentDocument =
-            serde_saphyr::from_str(text).map_err(|error| failed(&error))?;
-        let source = serde_saphyr::from_str(text).map_err(|error| failed(&error))?;
+        let document: ExperimentDocument = yaml::read(text).map_err(|error| failed(&error))?;
+        let source = yaml::read(text).map_err(|error| failed(&error))?;
         check::check(document, source).map_err(|(place, problem)| ExperimentError {
             file: file.to_owned(),
             place,

@@ -23,10 +23,15 @@ pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;
 pub use evidence::{Fault, RuleEvidence};
 pub use guardian::guard;
+#[doc(hidden)]
+pub use journal::fuzz as fuzz_journal;
 pub use journal::{
-    ActiveFault, ActiveRule, Entry, Journal, JournalError, NetnsRef, Record, RunState, runs,
+    ActiveFault, ActiveRule, Busy, Entry, Holder, Journal, JournalError, NetnsRef, Record,
+    RunScope, RunState, ScopeError, ScopeLock, Sharing, runs,
 };
 pub use lockout::{Harm, LockedOut, WayIn, check_device, check_processes, ways_in};
+#[doc(hidden)]
+pub use network::end as event_end;
 pub use network::{Active, NetworkFault, Session};
 pub use protect::protection;
 pub use recover::{HealReport, Live, heal_runs, leftovers, live_counters};

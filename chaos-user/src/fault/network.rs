@@ -209,7 +209,9 @@ impl Drop for Active {
     }
 }
 
-pub(super) fn end(address: [u32; 4], port: u16, family: u8) -> String {
+/// One end of a sampled packet, in words.
+#[doc(hidden)]
+pub fn end(address: [u32; 4], port: u16, family: u8) -> String {
     let [a, b, c, d] = address;
     let address = if family == 4 {
         IpAddr::V4(Ipv4Addr::from(a.to_ne_bytes()))

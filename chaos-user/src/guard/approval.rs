@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use crate::experiment::{ExperimentError, Problem};
+use crate::experiment::{ExperimentError, Problem, yaml};
 
 /// Somebody's consent, as it is recorded with the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ struct ApprovalDocument {
 impl Approval {
     /// Reads the text of an approval; `file` is the name that errors give it.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ExperimentError> {
-        let document: ApprovalDocument = serde_saphyr::from_str(text)
+        let document: ApprovalDocument = yaml::read(text)
             .map_err(|error| ExperimentError::from_yaml(&error, file.to_owned()))?;
         let fail = |at: Option<&Spanned<String>>, problem| ExperimentError {
             file: file.to_owned(),

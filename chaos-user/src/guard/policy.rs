@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::document::RulesDocument;
 use super::rules::{Environment, Rules};
-use crate::experiment::{ExperimentError, Place, Problem};
+use crate::experiment::{ExperimentError, Place, Problem, yaml};
 
 /// What anybody may do on a host, by environment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,7 +34,7 @@ struct PolicyDocument {
 impl Policy {
     /// Reads the text of a policy; `file` is the name that errors give it.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ExperimentError> {
-        let document: PolicyDocument = serde_saphyr::from_str(text)
+        let document: PolicyDocument = yaml::read(text)
             .map_err(|error| ExperimentError::from_yaml(&error, file.to_owned()))?;
         Self::check(document).map_err(|(place, problem)| ExperimentError {
             file: file.to_owned(),

@@ -4,7 +4,9 @@ mod capability;
 mod cgroup;
 mod clock;
 mod feature;
+mod input;
 mod policy;
+mod privilege;
 mod process_id;
 mod ssh;
 
@@ -12,6 +14,8 @@ pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::{boot_id, boot_time};
 pub use feature::{Feature, Support, features};
+pub use input::read_text;
 pub use policy::{POLICY, POLICY_VARIABLE, PolicyError, approval, policies};
+pub use privilege::{Privilege, keep_only};
 pub use process_id::ProcessId;
 pub use ssh::{SshSession, ancestors, operator_sessions};

@@ -1,10 +1,11 @@
 //! The host's policies, from files that only root can have written.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::input::{bounded, read_text};
 use crate::experiment::ExperimentError;
 use crate::guard::{Approval, Policy};
 
@@ -13,9 +14,6 @@ pub const POLICY: &str = "/etc/chaos/policy.yaml";
 
 /// Names one more policy, which can only forbid more.
 pub const POLICY_VARIABLE: &str = "CHAOS_POLICY";
-
-/// The most that is read of a policy or an approval.
-const ENOUGH: u64 = 1 << 20;
 
 /// Why the policies could not be had. Nothing is done then.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +59,7 @@ pub fn policies() -> Result<Vec<Policy>, PolicyError> {
 /// Reads an approval. Anybody may have written it: it says who to ask, and is no proof.
 pub fn approval(path: &Path) -> Result<Approval, PolicyError> {
     let unreadable = |source| PolicyError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    Ok(Approval::parse(&bounded(file).map_err(unreadable)?, path)?)
+    Ok(Approval::parse(&read_text(path).map_err(unreadable)?, path)?)
 }
 
 /// A file that only root can have written; `None` if it is not there and not needed.
@@ -96,13 +93,4 @@ fn read_trusted(path: &Path, needed: bool) -> Result<Option<String>, PolicyError
         }
     }
     bounded(file).map(Some).map_err(unreadable)
-}
-
-fn bounded(file: File) -> io::Result<String> {
-    let mut text = String::new();
-    file.take(ENOUGH + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > ENOUGH {
-        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-    }
-    Ok(text)
 }

@@ -135,7 +135,7 @@ impl LabSpec {
 
     /// Reads and checks the text of a lab file; `origin` is the name that errors give it.
     pub fn parse(text: &str, origin: &Path) -> Result<Self, SpecError> {
-        let document: LabDocument = serde_saphyr::from_str(text)
+        let document: LabDocument = crate::experiment::yaml::read(text)
             .map_err(|error| SpecError::from_yaml(&error, PathBuf::from(origin)))?;
         Self::from_document(&document, origin)
     }

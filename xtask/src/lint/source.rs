@@ -1,4 +1,4 @@
-//! The Rust files of the workspace, and its manifests.
+//! The Rust files of the workspace, its manifests, and what it promises.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl Source {
     }
 }
 
-/// Reads every `.rs` file and every `Cargo.toml` outside build folders and hidden ones, in order of path.
+/// Reads every `.rs` file, every `Cargo.toml` and SECURITY.md outside build folders and hidden ones, in order of path.
 pub(super) fn read_all(layout: &Layout) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     let mut folders = vec![layout.root().to_path_buf()];
@@ -45,7 +45,9 @@ pub(super) fn read_all(layout: &Layout) -> Result<Vec<Source>> {
                 entry.file_type().with_context(|| format!("cannot look at {}", path.display()))?;
             if kind.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
-            } else if kind.is_file() && (name.ends_with(".rs") || name == "Cargo.toml") {
+            } else if kind.is_file()
+                && (name.ends_with(".rs") || name == "Cargo.toml" || name == "SECURITY.md")
+            {
                 sources.push(read(layout.root(), &path)?);
             }
         }

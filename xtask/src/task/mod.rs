@@ -1,5 +1,6 @@
 //! The tasks, each a clap struct that runs itself.
 
+mod audit;
 mod bench;
 mod build;
 mod deny;
@@ -10,6 +11,7 @@ mod setup;
 mod test;
 mod vm;
 
+pub(crate) use audit::Unsafe;
 pub(crate) use bench::Bench;
 pub(crate) use build::Build;
 pub(crate) use deny::Deny;

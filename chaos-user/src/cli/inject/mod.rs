@@ -11,7 +11,9 @@ use super::guards::{GuardArgs, NotAllowed};
 use super::selector::SelectorArgs;
 use crate::exit::Exit;
 use crate::experiment::units::{Direction, Percent, Span};
-use crate::fault::{NetworkFault, protection};
+use crate::fault::{
+    FaultError, NetworkFault, RunScope, ScopeError, ScopeLock, Sharing, protection,
+};
 use crate::guard::{Clearance, Extent, FaultExtent};
 use crate::host::{check_capabilities, operator_sessions};
 use crate::kernel::bpf::Mechanism;
@@ -119,6 +121,10 @@ struct CommonArgs {
     /// Print up to this many log lines per second and CPU from the kernel side
     #[arg(long, value_name = "LINES", num_args = 0..=1, default_missing_value = "10", default_value_t = 0, help_heading = "How")]
     trace_packets: u32,
+    /// Share this network namespace (or these devices) with no other run. Faults of several `inject`s
+    /// compose otherwise
+    #[arg(long, help_heading = "How")]
+    exclusive: bool,
     #[command(flatten)]
     guards: GuardArgs,
     /// Check everything, say which devices and rules would be installed and which live sockets
@@ -141,6 +147,7 @@ enum AttachArg {
 struct Request {
     fault: NetworkFault,
     clearance: Clearance,
+    sharing: Sharing,
     destroy_sockets: bool,
     dry_run: bool,
     json: bool,
@@ -179,7 +186,25 @@ impl InjectArgs {
                 args.common.request("partition", action, Direction::Both)?
             }
         };
-        if request.dry_run { dry_run::run(&request) } else { live::run(&request) }
+        if request.dry_run {
+            return dry_run::run(&request);
+        }
+        let _lock = request.lock()?;
+        live::run(&request)
+    }
+}
+
+impl Request {
+    /// The right to be at work there, until it is dropped.
+    fn lock(&self) -> anyhow::Result<ScopeLock> {
+        let acting = self.fault.rules.iter().filter(|rule| rule.action != Action::Protect);
+        let scopes: Vec<RunScope> = acting
+            .flat_map(|rule| RunScope::of(&self.fault.netns, &rule.selector.devices))
+            .collect();
+        ScopeLock::take(&scopes, self.sharing).map_err(|error| match error {
+            ScopeError::Busy(busy) => NotAllowed(vec![busy.to_string()]).into(),
+            ScopeError::Journal(error) => FaultError::from(error).into(),
+        })
     }
 }
 
@@ -215,7 +240,8 @@ impl CommonArgs {
         action: Action,
         default_direction: Direction,
     ) -> anyhow::Result<Request> {
-        let Self { lasts, selector, seed, attach, trace_packets, guards, dry_run, json } = self;
+        let Self { lasts, selector, seed, attach, trace_packets, exclusive, guards, dry_run, json } =
+            self;
         if lasts.nanos() == 0 {
             return Err(UsageError("--for 0s would end before it began".into()).into());
         }
@@ -243,6 +269,14 @@ impl CommonArgs {
             mechanism,
             trace_rate: *trace_packets,
         };
-        Ok(Request { fault, clearance, destroy_sockets: false, dry_run: *dry_run, json: *json })
+        let sharing = if *exclusive { Sharing::Alone } else { Sharing::Composing };
+        Ok(Request {
+            fault,
+            clearance,
+            sharing,
+            destroy_sockets: false,
+            dry_run: *dry_run,
+            json: *json,
+        })
     }
 }

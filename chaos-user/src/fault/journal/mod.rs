@@ -10,6 +10,7 @@
 //! [`Entry::undo`] it, which runs the very code that runs after a crash.
 
 mod error;
+mod exclusive;
 mod file;
 mod folder;
 mod line;
@@ -19,10 +20,27 @@ mod record;
 mod runs;
 
 pub use error::JournalError;
+pub use exclusive::{Busy, Holder, RunScope, ScopeError, ScopeLock, Sharing};
 pub use file::{Entry, Journal};
 pub(super) use folder::state_dirs;
 pub(super) use lock::HostLock;
 pub(super) use note::note;
 pub use record::{ActiveFault, ActiveRule, NetnsRef, Record};
+
+/// Reads any bytes as a journal: an entry point for fuzzing.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let contents = line::decode(bytes);
+    for (number, record) in &contents.records {
+        let text = line::encode(*number, record).unwrap_or_default();
+        let again = line::decode(text.as_bytes());
+        assert_eq!(
+            again.records.as_slice(),
+            [(*number, record.clone())],
+            "what is read can be written"
+        );
+    }
+}
+
 pub(super) use runs::sweep;
 pub use runs::{RunState, runs};

@@ -91,36 +91,51 @@ fn dump(socket: &Socket, family: u8, protocol: u8, found: &mut Vec<SocketEntry>)
     send(socket, &message)?;
     loop {
         let (bytes, _) = socket.recv_from_full()?;
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let message = parse(rest)?;
-            let length = (message.header.length as usize).next_multiple_of(4);
-            match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    let header = response.header;
-                    let id = header.socket_id;
-                    found.push(SocketEntry {
-                        protocol,
-                        local: (id.source_address.to_canonical(), id.source_port),
-                        remote: (id.destination_address.to_canonical(), id.destination_port),
-                        inode: header.inode,
-                        family: header.family,
-                        id,
-                    });
-                }
-                NetlinkPayload::Done(_) => return Ok(()),
-                // The kernel lacks udp_diag, say: nothing to list.
-                NetlinkPayload::Error(error) if error.raw_code() == -libc::ENOENT => return Ok(()),
-                NetlinkPayload::Error(error) => {
-                    return Err(io::Error::from_raw_os_error(-error.raw_code()));
-                }
-                _ => {}
-            }
-            // A length of 0 would never end; the kernel does not send one.
-            if length == 0 || length > rest.len() {
-                break;
-            }
-            rest = &rest[length..];
+        if entries(&bytes, protocol, found)? {
+            return Ok(());
         }
     }
+}
+
+/// Reads one datagram of a dump; says whether it was the last.
+fn entries(bytes: &[u8], protocol: u8, found: &mut Vec<SocketEntry>) -> io::Result<bool> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let message = parse(rest)?;
+        let length = (message.header.length as usize).next_multiple_of(4);
+        match message.payload {
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                let header = response.header;
+                let id = header.socket_id;
+                found.push(SocketEntry {
+                    protocol,
+                    local: (id.source_address.to_canonical(), id.source_port),
+                    remote: (id.destination_address.to_canonical(), id.destination_port),
+                    inode: header.inode,
+                    family: header.family,
+                    id,
+                });
+            }
+            NetlinkPayload::Done(_) => return Ok(true),
+            // The kernel lacks udp_diag, say: nothing to list.
+            NetlinkPayload::Error(error) if error.raw_code() == -libc::ENOENT => return Ok(true),
+            NetlinkPayload::Error(error) => {
+                return Err(io::Error::from_raw_os_error(error.raw_code().saturating_neg()));
+            }
+            _ => {}
+        }
+        // A length of 0 would never end; the kernel does not send one.
+        if length == 0 || length > rest.len() {
+            break;
+        }
+        rest = &rest[length..];
+    }
+    Ok(false)
+}
+
+/// Reads any bytes as a datagram of the socket table: an entry point for fuzzing.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let mut found = Vec::new();
+    let _ = entries(bytes, TCP, &mut found);
 }

@@ -39,6 +39,8 @@ pub use self::record::{Counters, TcRecord};
 pub use self::restore::RestoreError;
 pub use self::snapshot::{Restore, RootQdisc, StoredClass, StoredQdisc};
 pub use self::socket::TcSocket;
+#[doc(hidden)]
+pub use self::socket::fuzz;
 pub use self::spec::{
     Chance, ClassSpec, Distribution, HtbClass, HtbQdisc, InvalidQdisc, Loss, Netem, NetemRate,
     PeakRate, Prio, QdiscSpec, Reorder, Slot, SlotSpacing, Tbf, Write,

@@ -246,6 +246,16 @@ impl Answer {
     }
 }
 
+/// Reads any bytes as a datagram of the kernel: an entry point for fuzzing.
+#[doc(hidden)]
+pub fn fuzz(datagram: &[u8]) {
+    for message in Messages::new(datagram) {
+        let Ok(message) = message else { break };
+        let _ = Answer::parse(&message);
+        let _ = TcRecord::parse(message.payload);
+    }
+}
+
 /// One message of a datagram.
 struct Message<'a> {
     kind: u16,
