@@ -72,6 +72,11 @@ pub(crate) enum Direction {
     Ingress,
 }
 
+/// How many times slower than a processor this machine is.
+pub(crate) fn slowness() -> u32 {
+    std::env::var("CHAOS_TEST_SLOWNESS").map_or(1, |times| times.parse().unwrap())
+}
+
 /// The whole arrangement. Dropping it removes everything.
 pub(crate) struct Bed {
     pub(crate) near: NetNs,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use caps::{CapSet, Capability};
 use chaos::kernel::delay_line::{Config, DelayLine, DelayLineError, Setting};
 
-use crate::bed::{Bed, Direction, Echo, Family, LEASE, NEAR, latency, round_trips, slot};
+use crate::bed::{Bed, Direction, Echo, Family, LEASE, NEAR, latency, round_trips, slot, slowness};
 
 const PORT: u16 = 7200;
 
@@ -31,18 +31,26 @@ fn until_it_flows(bed: &Bed, at: SocketAddr, quick: Duration) -> Duration {
     panic!("no packet came through in 5 s");
 }
 
+fn wait_until(or_else: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(3) * slowness();
+    while !done() {
+        assert!(Instant::now() < deadline, "{or_else}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn device_exists(bed: &Bed, name: &str) -> bool {
     bed.near.run(|| nix::net::if_::if_nametoindex(name)).unwrap().is_ok()
 }
 
 #[test]
 fn a_dead_worker_lets_traffic_pass_within_a_lease() {
-    let (mut bed, at, _echo) = bed_with_echo(50.0);
-    assert!(round_trips(&bed.near, at, 1, Duration::from_secs(3)).unwrap()[0].as_millis() >= 50);
+    let (mut bed, at, _echo) = bed_with_echo(500.0);
+    assert!(round_trips(&bed.near, at, 1, Duration::from_secs(3)).unwrap()[0].as_millis() >= 500);
     let tap = bed.line().tap_name().to_owned();
     bed.delete_near_device(&tap);
-    let took = until_it_flows(&bed, at, Duration::from_millis(10));
-    assert!(took < LEASE + Duration::from_millis(200), "it took {took:?}");
+    let took = until_it_flows(&bed, at, Duration::from_millis(10) * slowness());
+    assert!(took < LEASE + Duration::from_millis(200) * slowness(), "it took {took:?}");
     assert_eq!(bed.line().heartbeat().last(), None);
     assert!(matches!(bed.line().status(), Err(DelayLineError::Ended)));
     let (result, evidence) = bed.line.take().unwrap().stop();
@@ -54,14 +62,15 @@ fn a_dead_worker_lets_traffic_pass_within_a_lease() {
 
 #[test]
 fn a_vanished_device_ends_the_line_with_an_error() {
-    let (mut bed, at, _echo) = bed_with_echo(200.0);
+    let (mut bed, at, _echo) = bed_with_echo(60_000.0);
     let tap = bed.line().tap_name().to_owned();
     let flying = thread::spawn({
         let near = bed.near.clone();
         move || round_trips(&near, at, 1, Duration::from_millis(500))
     });
-    thread::sleep(Duration::from_millis(50));
+    wait_until("the packet did not arrive", || bed.line().status().unwrap().held == 1);
     bed.delete_near_device(NEAR);
+    wait_until("the line did not end", || bed.line().status().is_err());
     assert!(flying.join().unwrap().is_err());
     let (result, evidence) = bed.line.take().unwrap().stop();
     let error = result.unwrap_err();
@@ -80,11 +89,7 @@ fn losing_one_device_of_two_leaves_the_other_in_work() {
     bed.divert(7201, slot(2), "lo", Direction::Egress, latency(5.0));
     let gone = bed.index(NEAR);
     bed.delete_near_device(NEAR);
-    let deadline = Instant::now() + Duration::from_secs(3);
-    while bed.line().status().unwrap().lost != [gone] {
-        assert!(Instant::now() < deadline, "the loss was not noticed");
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("the loss was not noticed", || bed.line().status().unwrap().lost == [gone]);
     let times = round_trips(&bed.near, at, 5, Duration::from_secs(3)).unwrap();
     assert!(times[0] >= Duration::from_millis(10));
     let error = bed.line().set(slot(3), gone, Setting::default()).unwrap_err();
@@ -99,11 +104,7 @@ fn stopping_delivers_what_is_held() {
         let near = bed.near.clone();
         move || round_trips(&near, at, 1, Duration::from_secs(5))
     });
-    let deadline = Instant::now() + Duration::from_secs(3);
-    while bed.line().status().unwrap().held == 0 {
-        assert!(Instant::now() < deadline, "the packet did not arrive");
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("the packet did not arrive", || bed.line().status().unwrap().held == 1);
     bed.undivert();
     let tap = bed.line().tap_name().to_owned();
     let (result, evidence) = bed.line.take().unwrap().stop();
@@ -121,17 +122,13 @@ fn retiring_a_slot_delivers_what_it_holds_and_what_is_under_way() {
         let near = bed.near.clone();
         move || round_trips(&near, at, 1, Duration::from_secs(5))
     });
-    let deadline = Instant::now() + Duration::from_secs(3);
-    while bed.line().status().unwrap().held == 0 {
-        assert!(Instant::now() < deadline, "the packet did not arrive");
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("the packet did not arrive", || bed.line().status().unwrap().held == 1);
     let evidence = bed.line().retire(slot(1)).unwrap().unwrap();
     assert_eq!((evidence.counters.released, evidence.counters.held), (1, 0));
     flying.join().unwrap().unwrap();
     // The programs still divert: nobody told them.
     let times = round_trips(&bed.near, at, 5, Duration::from_secs(1)).unwrap();
-    assert!(times[2] < Duration::from_millis(5), "{times:?}");
+    assert!(times[2] < Duration::from_millis(5) * slowness(), "{times:?}");
     let counters = bed.line().evidence(slot(1)).unwrap().unwrap().counters;
     assert_eq!(counters.bypassed, 5);
     assert!(bed.line().retire(slot(99)).unwrap().is_none());
@@ -158,5 +155,8 @@ fn a_bad_setting_changes_nothing() {
     let error = bed.line().set(slot(1), index, latency(3_600_001.0)).unwrap_err().to_string();
     assert!(error.starts_with("cannot use slot 1 of the delay line: a latency of"), "{error}");
     let times = round_trips(&bed.near, at, 5, Duration::from_secs(1)).unwrap();
-    assert!(times[0] >= Duration::from_millis(5) && times[2] < Duration::from_millis(8));
+    assert!(
+        times[0] >= Duration::from_millis(5)
+            && times[2] < Duration::from_millis(5) + Duration::from_millis(3) * slowness()
+    );
 }

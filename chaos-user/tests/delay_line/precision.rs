@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use chaos::kernel::delay_line::{Config, Order, Parallel, Rate, Scheduling, Setting};
 
-use crate::bed::{Bed, Direction, Echo, Family, NEAR, latency, round_trips, slot, steering};
+use crate::bed::{
+    Bed, Direction, Echo, Family, NEAR, latency, round_trips, slot, slowness, steering,
+};
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -23,8 +25,7 @@ fn echoes(bed: &Bed, at: IpAddr) -> [(SocketAddr, Echo); 2] {
 
 /// How much later than it should be something may be here; emulation stretches it.
 fn late(millis: u32) -> Duration {
-    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").map_or(1, |times| times.parse().unwrap());
-    millis * slowness * MS
+    millis * slowness() * MS
 }
 
 /// Never early. How late an answer is says more about a shared machine's load than about the line,
