@@ -212,6 +212,13 @@ fn modes_of_probes_have_the_names_that_people_know() {
 }
 
 #[test]
+fn what_was_seen_is_one_line() {
+    let output = serde_json::json!({"status": 200, "body": "a\n  b\t\u{1b}[31mc\r\n"});
+    let seen = Observation { output, error: None, took: 1_000_000 };
+    assert_eq!(Tolerance::describe_seen(&seen), "status 200, a b [31mc after 1.0 ms");
+}
+
+#[test]
 fn groups_are_flat_and_have_nothing_but_members() {
     let group = |element: &str| format!("title: t\nmethod:\n  - {element}\n");
     let one = "{ name: a, type: action, provider: { type: process, path: x } }";

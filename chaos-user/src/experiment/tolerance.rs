@@ -220,6 +220,11 @@ impl Tolerance {
             }
             other => other.to_string(),
         };
+        // A line in reports, whatever came back.
+        if text.contains(char::is_control) {
+            text = text.replace(char::is_control, " ");
+            text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
         if text.chars().count() > 160 {
             text = text.chars().take(159).chain(['…']).collect();
         }

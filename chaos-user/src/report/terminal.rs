@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::exit::Exit;
-use crate::verdict::{Findings, Verdict};
+use crate::verdict::{Findings, LoggedLine, Verdict};
 
 /// What a run showed, for a terminal.
 pub fn terminal(findings: &Findings) -> String {
@@ -28,11 +28,17 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
             writeln!(out, "  {:<30} {reason}", "")?;
         }
     }
-    for failure in findings.failures.iter().filter(|one| !one.log.is_empty()) {
-        let (probe, when) = (&failure.probe, failure.when());
-        writeln!(out, "  logs around `{probe}` {when} at {}:", moment(failure.at))?;
-        for line in &failure.log {
+    // Failures at the same time have the same lines around them.
+    let mut told: Vec<&LoggedLine> = Vec::new();
+    for failure in &findings.failures {
+        let new: Vec<_> = failure.log.iter().filter(|line| !told.contains(line)).collect();
+        if !new.is_empty() {
+            let (probe, when) = (&failure.probe, failure.when());
+            writeln!(out, "  logs around `{probe}` {when} at {}:", moment(failure.at))?;
+        }
+        for line in new {
             writeln!(out, "    {} {} | {}", moment(line.at), line.source, line.text)?;
+            told.push(line);
         }
     }
     if let Some(clearance) = findings.clearance.as_ref().filter(|one| !one.extent.faults.is_empty())
