@@ -21,3 +21,4 @@ pub mod report;
 pub mod run;
 pub mod target;
 pub mod verdict;
+pub mod workload;

@@ -55,6 +55,8 @@ enum Tasks {
     Vm(task::Vm),
     Lint(task::Lint),
     Bench(task::Bench),
+    Matrix(task::Matrix),
+    Soak(task::Soak),
     Deny(task::Deny),
     Unsafe(task::Unsafe),
     #[command(hide = true, name = "root-suites")]
@@ -96,6 +98,8 @@ fn run(task: Tasks) -> Result<ExitCode> {
         Tasks::Vm(task) => task.run(layout),
         Tasks::Lint(task) => task.run(layout),
         Tasks::Bench(task) => task.run(layout),
+        Tasks::Matrix(task) => task.run(layout),
+        Tasks::Soak(task) => task.run(layout),
         Tasks::Deny(task) => task.run(layout),
         Tasks::Unsafe(task) => task.run(layout),
         Tasks::RootSuites(task) => task.run(layout),

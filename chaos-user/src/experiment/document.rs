@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 use crate::guard::RulesDocument;
 
 use super::units::{Bytes, Percent, PortRange, Protocol, Span};
+use super::workload_document::WorkloadDocument;
 
 pub(super) type Text = Spanned<String>;
 
@@ -202,6 +203,7 @@ pub(super) struct ProviderDocument {
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
     pub(super) force: Option<Spanned<bool>>,
+    pub(super) workload: Option<Spanned<WorkloadDocument>>,
 }
 
 impl ProviderDocument {
@@ -223,7 +225,7 @@ impl ProviderDocument {
             module, func, secrets, fault, duration, behavior, between, node, process, direction,
             devices, protocol, local, remote, local_ports as "local-ports",
             remote_ports as "remote-ports", flows, connections, loss, exact, seed, level, leave,
-            force
+            force, workload
         )
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
+use super::workload::WorkloadSpec;
 use crate::plan::{Connections, FillLevel, Loss};
 
 /// A fault to inject.
@@ -27,6 +28,8 @@ pub enum FaultWork {
     Process(Target, ProcessAct),
     /// A filesystem filled.
     DiskFill(DiskFillSpec),
+    /// Clients that load the system.
+    Workload(Box<WorkloadSpec>),
 }
 
 /// A filesystem to be filled.

@@ -12,12 +12,15 @@ mod error;
 mod fault;
 mod model;
 mod observe;
+mod operations;
 mod provider;
 mod scaffold;
 mod schema;
 mod tolerance;
 pub mod units;
 mod variables;
+mod workload;
+mod workload_document;
 pub(crate) mod yaml;
 
 #[cfg(test)]
@@ -33,9 +36,11 @@ pub use model::{Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackSt
 pub use observe::{
     DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
 };
+pub use operations::{Operations, Within};
 pub use provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
 pub use scaffold::{Service, scaffold};
 pub use schema::schema;
 pub use tolerance::{FIRST, Observation, Tolerance};
 pub use units::{Bytes, Direction, Percent, PortRange, Prefix, Protocol, Rate, Span, UnitError};
 pub use variables::Variables;
+pub use workload::{Pace, Payloads, SavedPath, Step, WorkloadSpec};

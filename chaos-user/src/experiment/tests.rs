@@ -80,7 +80,7 @@ fn mistakes_are_told_with_their_place() {
     insta::assert_snapshot!(replaced("[buyer, server]", "[buyer, buyer]"), @r#"e.yaml:15:57: `between` must be two nodes or two lists of nodes, with no node on both sides, not ["buyer","buyer"]"#);
     insta::assert_snapshot!(replaced("[before, after]", "[before, afer]"), @"e.yaml:9:15: `afer` is not a phase; did you mean `after`?; valid are before, fault, after, always, start, end, edge, continuous, on-chaos");
     insta::assert_snapshot!(replaced("      tolerance: 200\n", ""), @"e.yaml:7:7: the activity `buyer-reaches-server` needs `tolerance`, what its outcome has to be");
-    insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regexp }"), @"e.yaml:11:18: `regexp` is not a type of tolerance; did you mean `regex`?; valid are regex, jsonpath, range, number, count, growth, latency, fails, percentile, all");
+    insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regexp }"), @"e.yaml:11:18: `regexp` is not a type of tolerance; did you mean `regex`?; valid are regex, jsonpath, range, number, count, growth, latency, fails, percentile, operations, all");
     insta::assert_snapshot!(replaced("tolerance: 200", "tolerance: { type: regex, pattern: '(' }"), @"e.yaml:11:18: `(` is not a regular expression: unclosed group");
     insta::assert_snapshot!(replaced("lab: lab.yaml\n", ""), @"e.yaml:6:7: `from` names a lab node, but the experiment has no `lab`");
     insta::assert_snapshot!(replaced("type: http, url", "type: python, module: m, url"), @"e.yaml:10:17: python providers are not run: `m` would need the Chaos Toolkit; use `http`, `process` or `chaos`, or call it through `process`");

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::bounds::{Bounds, Growth};
+use super::operations::Operations;
 use super::units::{Percent, Span};
 
 /// The key of an output under which the first output of the run is, for [`Tolerance::Growth`].
@@ -93,6 +94,8 @@ pub enum Tolerance {
     Fails,
     /// It must come back sooner than this.
     Latency(Span),
+    /// The operations of a workload have to come to this.
+    Operations(Box<Operations>),
     /// All of these.
     All(Vec<Tolerance>),
 }
@@ -179,6 +182,7 @@ impl Tolerance {
                     _ => false,
                 }
             }
+            Self::Operations(operations) => operations.accepts(output),
             Self::Latency(below) => seen.took < below.nanos(),
             Self::Fails | Self::All(_) | Self::Percentile { .. } => false,
         }
@@ -206,6 +210,9 @@ impl Tolerance {
     pub fn describe_seen(seen: &Observation) -> String {
         if let Some(error) = &seen.error {
             return error.clone();
+        }
+        if let Some(summary) = seen.output.get("summary").and_then(Value::as_str) {
+            return summary.to_owned();
         }
         let mut text = match &seen.output {
             Value::Object(map) => {
@@ -282,6 +289,7 @@ impl fmt::Display for Tolerance {
             }
             Self::Percentile { share, of } => write!(f, "in {share} of looks {of}"),
             Self::Fails => f.write_str("no answer"),
+            Self::Operations(operations) => operations.fmt(f),
             Self::Latency(below) => write!(f, "an answer in less than {below}"),
             Self::All(parts) => {
                 for (at, part) in parts.iter().enumerate() {

@@ -23,6 +23,13 @@ impl Variables {
         Self::new(self.0.into_iter().chain(more))
     }
 
+    /// With more of them, which come first.
+    #[must_use]
+    pub fn preferring(&self, values: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let known = self.0.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Self::new(values.into_iter().chain(known))
+    }
+
     /// Replaces every `${name}` and `$name` that is known, in every text inside `value`; `$$` is a
     /// dollar sign. A text that is one reference takes the type of what it refers to.
     pub fn fill(&self, value: &Value) -> Value {

@@ -13,7 +13,10 @@ const LIKE: &str = "1.45.0";
 pub fn journal(events: &[Event], findings: &Findings) -> Option<Value> {
     let What::Began(info) = &events.first()?.event else { return None };
     let activities = |role: Role| -> Vec<Value> {
-        results(events).filter(|result| result.role == role).map(activity).collect()
+        results(events)
+            .filter(|result| result.role == role && !is_fault(events, &result.name))
+            .map(activity)
+            .collect()
     };
     let mut run = activities(Role::Method);
     run.extend(faults(events));
@@ -59,6 +62,11 @@ pub fn journal(events: &[Event], findings: &Findings) -> Option<Value> {
         "duration": events.last()?.at as f64 / 1e9,
         "chaos": { "verdict": findings.verdict, "because": findings.because, "failures": findings.failures },
     }))
+}
+
+/// Workloads are among the faults, and are shown as such.
+fn is_fault(events: &[Event], name: &str) -> bool {
+    events.iter().any(|event| matches!(&event.event, What::Arming(info) if info.fault == name))
 }
 
 fn results(events: &[Event]) -> impl Iterator<Item = &ProbeResult> {

@@ -53,7 +53,9 @@ pub fn progress(shown: &Shown, event: &Event) -> Option<String> {
         },
         What::Interrupted => "interrupted; everything is healed".into(),
         What::Trouble { text, .. } => format!("trouble: {text}"),
-        What::Healing { .. } | What::Logged(_) | What::Ended(_) => return None,
+        What::Operations { .. } | What::Healing { .. } | What::Logged(_) | What::Ended(_) => {
+            return None;
+        }
     };
     Some(format!("[{:7.3}] {text}", event.at as f64 / 1e9))
 }

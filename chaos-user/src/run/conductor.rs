@@ -17,10 +17,11 @@ use super::written::{shortened, written};
 use super::{recovery, safeguard};
 use crate::exit::Exit;
 use crate::experiment::{
-    Activity, Experiment, FaultSpec, Observation, Phase, Provider, RollbackStrategy, Span,
-    Tolerance,
+    Activity, Experiment, FaultSpec, FaultWork, Observation, Phase, Provider, RollbackStrategy,
+    Span, Tolerance,
 };
 use crate::guard::Clearance;
+use crate::workload::Operation;
 
 /// How often something that is waited for is looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -72,6 +73,7 @@ pub fn conduct<W: World>(
                 options,
                 stage: &stage,
                 active: Vec::new(),
+                injected: false,
                 tripped: &tripped,
             };
             ended.rolled_back = following(&world, log, || run.all(&mut ended.left));
@@ -139,12 +141,34 @@ struct Run<'a> {
     active: Vec<InForce<'a>>,
     /// Whether a safeguard did not hold.
     tripped: &'a AtomicBool,
+    /// A fault was injected: what comes after the last one is no longer before the first.
+    injected: bool,
 }
 
 struct InForce<'a> {
     name: String,
     until: u64,
+    /// When it was injected, in the log's time.
+    since: u64,
+    /// The time of day then.
+    wall: String,
+    /// A workload beside the faults.
+    beside: bool,
+    activity: &'a Activity,
     fault: Box<dyn ActiveFault + 'a>,
+}
+
+impl InForce<'_> {
+    /// Writes down what its clients did, in the log's time.
+    fn tell(&self, mut operations: Vec<Operation>, log: &EventLog<'_>) {
+        if operations.is_empty() {
+            return;
+        }
+        for operation in &mut operations {
+            operation.at = operation.at.saturating_add(self.since);
+        }
+        log.record(What::Operations { workload: self.name.clone(), operations });
+    }
 }
 
 impl<'a> Run<'a> {
@@ -323,7 +347,7 @@ impl<'a> Run<'a> {
 
     fn fault(
         &mut self,
-        activity: &Activity,
+        activity: &'a Activity,
         fault: &FaultSpec,
         left: &mut Vec<String>,
     ) -> Result<(), Left> {
@@ -333,16 +357,34 @@ impl<'a> Run<'a> {
             Err(trouble) => return self.trouble(trouble),
         };
         let written = written(self.experiment, name);
-        let info =
-            FaultInfo { fault: name.clone(), lasts: fault.duration, rules, activity: written };
+        let beside = matches!(&fault.work, FaultWork::Workload(spec) if spec.beside);
+        let (lasts, fault_name) = (fault.duration, name.clone());
+        let info = FaultInfo { fault: fault_name, lasts, beside, rules, activity: written };
         // Probes go on as before meanwhile; what overlaps with the change is not judged.
         self.log.record(What::Arming(info));
+        let since = self.log.clock().now();
+        let wall = self.log.clock().wall();
         match self.world.inject(name, fault) {
             Ok(active) => {
                 self.log.record(What::Active { fault: name.clone() });
+                for one in &mut self.active {
+                    one.fault.began(name);
+                }
                 let until = self.log.clock().now().saturating_add(fault.duration.nanos());
-                self.active.push(InForce { name: name.clone(), until, fault: active });
-                self.stage.enter(Phase::Fault);
+                let name = name.clone();
+                self.active.push(InForce {
+                    name,
+                    until,
+                    since,
+                    wall,
+                    beside,
+                    activity,
+                    fault: active,
+                });
+                if !beside {
+                    self.injected = true;
+                    self.stage.enter(Phase::Fault);
+                }
             }
             Err(trouble) => return self.trouble(trouble),
         }
@@ -406,8 +448,11 @@ impl<'a> Run<'a> {
             return Err(Left);
         }
         let now = self.log.clock().now();
-        let due = |one: &InForce<'_>| one.until <= now;
-        while let Some(at) = self.active.iter().position(due) {
+        for one in &mut self.active {
+            let operations = one.fault.operations();
+            one.tell(operations, self.log);
+        }
+        while let Some(at) = self.due(now) {
             let one = self.active.remove(at);
             self.heal(one, left);
         }
@@ -419,16 +464,30 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A fault whose time is up, or that ended by itself. Traffic beside faults is looked at once
+    /// they are over: what it left behind is about the time after.
+    fn due(&self, now: u64) -> Option<usize> {
+        let faults = self.active.iter().any(|one| !one.beside);
+        let over = |one: &InForce<'_>| one.fault.over() && !(one.beside && faults);
+        self.active.iter().position(|one| one.until <= now || over(one))
+    }
+
     fn heal_all(&mut self, left: &mut Vec<String>) {
         while let Some(one) = self.active.pop() {
             self.heal(one, left);
         }
     }
 
-    fn heal(&mut self, one: InForce<'_>, left: &mut Vec<String>) {
-        let InForce { name, fault, .. } = one;
-        self.stage.edge();
-        self.log.record(What::Healing { fault: name.clone() });
+    fn heal(&mut self, mut one: InForce<'_>, left: &mut Vec<String>) {
+        if !one.beside {
+            self.stage.edge();
+        }
+        self.log.record(What::Healing { fault: one.name.clone() });
+        let outcome = one.fault.outcome().map(|outcome| {
+            one.tell(outcome.operations, self.log);
+            outcome.seen
+        });
+        let InForce { name, fault, since, wall, beside, activity, .. } = one;
         let healed = match fault.heal() {
             Ok((evidence, remarks)) => Healed { fault: name, evidence, error: None, remarks },
             Err(trouble) => {
@@ -442,11 +501,21 @@ impl<'a> Run<'a> {
             }
         };
         self.log.record(What::Healed(healed));
-        self.settle();
+        if let Some(seen) = outcome {
+            record(self.log, self.experiment, activity, Role::Method, (since, wall), seen);
+        }
+        if !beside {
+            self.settle();
+        }
     }
 
     fn settle(&self) {
-        let phase = if self.active.is_empty() { Phase::After } else { Phase::Fault };
+        let faults = self.active.iter().any(|one| !one.beside);
+        let phase = match (faults, self.injected) {
+            (true, _) => Phase::Fault,
+            (false, true) => Phase::After,
+            (false, false) => Phase::Before,
+        };
         self.stage.enter(phase);
     }
 

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::experiment::{Kind, Percent, Phases, Span};
 use crate::fault::RuleEvidence;
 use crate::guard::Clearance;
+use crate::workload::Operation;
 
 /// The version of the event log's format. A reader refuses others.
 pub const FORMAT: u32 = 1;
@@ -52,6 +53,13 @@ pub enum What {
     Active {
         /// Which.
         fault: String,
+    },
+    /// What the clients of a workload did since the last such event.
+    Operations {
+        /// Which workload.
+        workload: String,
+        /// In the order of their times; those are the log's.
+        operations: Vec<Operation>,
     },
     /// A fault is about to be healed.
     Healing {
@@ -182,6 +190,9 @@ pub struct FaultInfo {
     pub fault: String,
     /// How long it is to last.
     pub lasts: Span,
+    /// Whether it is a workload beside the experiment's faults: it makes no phase.
+    #[serde(default)]
+    pub beside: bool,
     /// What it does, rule by rule.
     pub rules: Vec<RuleText>,
     /// The activity as it was written.

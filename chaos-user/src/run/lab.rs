@@ -10,7 +10,8 @@ use super::event::RuleText;
 use super::logs::LogFile;
 use super::network::{self, NodeRules};
 use super::process;
-use super::world::{ActiveFault, Trouble, World};
+use super::workload;
+use super::world::{ActiveFault, Outcome, Trouble, World};
 use crate::exit::Exit;
 use crate::experiment::{
     Activity, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, LogCall, LogSource,
@@ -23,6 +24,7 @@ use crate::lab::{Lab, LabNode};
 use crate::plan::Rule;
 use crate::probe::{self, Memory, ProcessView};
 use crate::target::Spawner;
+use crate::workload::{Operation, Surroundings};
 
 /// The surroundings of a run: a lab, or this host.
 #[derive(Debug)]
@@ -182,6 +184,12 @@ impl LabWorld {
         })
     }
 
+    /// The addresses that a node of the lab knows a host by.
+    fn resolve(&self, from: Option<&str>, host: &str) -> Vec<IpAddr> {
+        let named = |lab: &Lab| from.and_then(|node| lab.resolve(node, host).ok());
+        self.lab.as_ref().and_then(named).unwrap_or_default()
+    }
+
     fn no_lab() -> Trouble {
         Trouble { text: "the fault is about a lab, but there is none".into(), exit: Exit::Usage }
     }
@@ -198,13 +206,7 @@ impl Drop for LabWorld {
 impl World for LabWorld {
     fn perform(&self, activity: &Activity) -> Observation {
         let from = activity.from.as_deref();
-        let resolve = |host: &str| -> Vec<IpAddr> {
-            let named = |lab: &Lab| match from {
-                Some(node) => lab.resolve(node, host).ok(),
-                None => None,
-            };
-            self.lab.as_ref().and_then(named).unwrap_or_default()
-        };
+        let resolve = |host: &str| self.resolve(from, host);
         let surroundings = match (from, &self.lab) {
             (Some(node), Some(lab)) => lab.node(node).ok().map(|node| node.surroundings().clone()),
             _ => None,
@@ -241,6 +243,7 @@ impl World for LabWorld {
             FaultWork::Network(spec) => Ok(network::explain(&self.rules(name, spec))),
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
+            FaultWork::Workload(spec) => Ok(vec![workload::explain(name, spec)]),
         }
     }
 
@@ -267,6 +270,23 @@ impl World for LabWorld {
             FaultWork::DiskFill(spec) => {
                 let fill = self.disk(spec)?;
                 disk_fill::inject(self.journal()?, name, spec, fill)
+            }
+            FaultWork::Workload(spec) => {
+                let watched = match (&spec.watch, &self.lab) {
+                    (Some(watch), Some(lab)) => {
+                        let node = lab.node(&watch.node);
+                        let process = node.and_then(|node| node.process(&watch.process));
+                        Some(process.map_err(|error| Trouble::new(&error, Exit::Usage))?)
+                    }
+                    _ => None,
+                };
+                let surroundings = Surroundings {
+                    netns: &self.netns(spec.from.as_deref())?,
+                    resolve: &|host| self.resolve(spec.from.as_deref(), host),
+                    variables: &self.variables,
+                    seed: fault.seed.unwrap_or(self.seed),
+                };
+                workload::inject(name, spec, watched, &surroundings)
             }
         }?;
         Ok(Box::new(Noted { active, memory: &self.memory }))
@@ -301,6 +321,22 @@ struct Noted<'a> {
 }
 
 impl ActiveFault for Noted<'_> {
+    fn began(&mut self, fault: &str) {
+        self.active.began(fault);
+    }
+
+    fn over(&self) -> bool {
+        self.active.over()
+    }
+
+    fn operations(&mut self) -> Vec<Operation> {
+        self.active.operations()
+    }
+
+    fn outcome(&mut self) -> Option<Outcome> {
+        self.active.outcome()
+    }
+
     fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
         self.memory.begin_phase();
         self.active.heal()

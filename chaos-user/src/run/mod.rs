@@ -20,6 +20,7 @@ mod redact;
 mod safeguard;
 mod signals;
 mod values;
+mod workload;
 mod world;
 mod written;
 
@@ -39,4 +40,4 @@ pub use logs::LogFile;
 pub use redact::Redactor;
 pub use signals::Interrupt;
 pub use values::{ValueError, Values};
-pub use world::{ActiveFault, Trouble, World};
+pub use world::{ActiveFault, Outcome, Trouble, World};

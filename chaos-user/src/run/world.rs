@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::experiment::{Activity, FaultSpec, Observation};
 use crate::fault::RuleEvidence;
+use crate::workload::Operation;
 
 use super::event::RuleText;
 use super::logs::LogFile;
@@ -33,8 +34,35 @@ pub trait World: Sync {
 
 /// A fault in force. Dropping it heals it too.
 pub trait ActiveFault {
+    /// Another fault has become active.
+    fn began(&mut self, _fault: &str) {}
+
+    /// Whether it has ended by itself before its time was up.
+    fn over(&self) -> bool {
+        false
+    }
+
+    /// What its clients did since this was last asked, timed from when it was injected.
+    fn operations(&mut self) -> Vec<Operation> {
+        Vec::new()
+    }
+
+    /// Ends its clients and says what they came to, if it has any.
+    fn outcome(&mut self) -> Option<Outcome> {
+        None
+    }
+
     /// Takes it back, and says what it did.
     fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble>;
+}
+
+/// What the clients of a workload came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What the tolerance looks at.
+    pub seen: Observation,
+    /// What they did since it was last asked.
+    pub operations: Vec<Operation>,
 }
 
 /// Why the tool could not do its work.

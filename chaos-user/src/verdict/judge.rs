@@ -113,6 +113,9 @@ pub struct Judgement {
 pub struct FaultReport {
     /// Its name.
     pub fault: String,
+    /// Whether it is a workload beside the experiment's faults.
+    #[serde(default)]
+    pub beside: bool,
     /// What its rules say, in the order of the evidence.
     pub rules: Vec<(String, String)>,
     /// What its rules did.
@@ -188,7 +191,8 @@ pub fn judge(events: &[Event]) -> Option<Findings> {
     let judgements = vec![acted, met, recovery.judgement, intact, clean];
     let failures = expectations.iter().filter_map(FailureReport::of).chain(recovery.failures);
     let failures = failures.map(|one| one.with_log(events)).collect();
-    let (verdict, exit, because) = verdict(events, &judgements);
+    let (verdict, exit, because) =
+        verdict(events, &judgements, excused(info, events, &faults, &expectations));
     Some(Findings {
         name: info.name.clone(),
         title: info.title.clone(),
@@ -247,6 +251,7 @@ fn faults(events: &[Event], timeline: &Timeline) -> Vec<FaultReport> {
         match &event.event {
             What::Arming(info) => reports.push(FaultReport {
                 fault: info.fault.clone(),
+                beside: info.beside,
                 rules: info.rules.iter().map(|r| (r.rule.clone(), r.text.clone())).collect(),
                 evidence: Vec::new(),
                 lasted: timeline.lasted(&info.fault),
@@ -396,7 +401,35 @@ fn guarded(events: &[Event]) -> Option<String> {
     })
 }
 
-fn verdict(events: &[Event], judgements: &[Judgement]) -> (Verdict, u8, String) {
+/// Whether whatever did not act is no reason for doubt, because other faults did and had broken the
+/// system by then, or because it is traffic beside them: what is down can hardly be reached by more.
+fn excused(
+    info: &RunInfo,
+    events: &[Event],
+    faults: &[FaultReport],
+    expectations: &[Expectation],
+) -> bool {
+    let acted = |fault: &FaultReport| fault.evidence.iter().any(RuleEvidence::is_proof);
+    let armed = |fault: &FaultReport| {
+        events.iter().find_map(|event| match &event.event {
+            What::Arming(info) if info.fault == fault.fault => Some(event.at),
+            _ => None,
+        })
+    };
+    let broke =
+        expectations.iter().filter_map(|one| one.first.as_ref()).map(|first| first.at).min();
+    let late = |fault: &FaultReport| broke.is_some_and(|broke| armed(fault) > Some(broke));
+    let failed = events.iter().any(|event| {
+        matches!(&event.event, What::Done(result)
+            if result.kind == Kind::Action && result.role == Role::Method && result.error.is_some())
+    });
+    faults.len() == info.faults
+        && !failed
+        && faults.iter().any(|one| !one.beside && acted(one))
+        && faults.iter().all(|one| acted(one) || one.beside || late(one))
+}
+
+fn verdict(events: &[Event], judgements: &[Judgement], excused: bool) -> (Verdict, u8, String) {
     let of = |question| judgements.iter().find(|one| one.question == question);
     let why = |question| {
         let reasons = of(question).map(|one| one.reasons.as_slice()).unwrap_or_default();
@@ -436,12 +469,13 @@ fn verdict(events: &[Event], judgements: &[Judgement]) -> (Verdict, u8, String) 
         );
         return code(Verdict::Fail, Exit::Fail, because);
     }
-    if is(Question::FaultActed, Status::Unproven) {
+    let judged = [Question::ExpectationsMet, Question::Recovered, Question::InvariantsIntact];
+    let broken = judged.into_iter().find(|one| is(*one, Status::Broken));
+    if is(Question::FaultActed, Status::Unproven) && !(excused && broken.is_some()) {
         let reasons = of(Question::FaultActed).map(|one| one.reasons.join("; "));
         return code(Verdict::Inconclusive, Exit::Inconclusive, reasons.unwrap_or_default());
     }
-    let judged = [Question::ExpectationsMet, Question::Recovered, Question::InvariantsIntact];
-    if let Some(broken) = judged.into_iter().find(|one| is(*one, Status::Broken)) {
+    if let Some(broken) = broken {
         return code(Verdict::Fail, Exit::Fail, why(broken));
     }
     if let Some(open) = judged.into_iter().find(|one| is(*one, Status::Unproven)) {

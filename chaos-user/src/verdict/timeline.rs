@@ -7,6 +7,8 @@ use crate::run::{Event, What};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
     arming: u64,
+    /// A workload beside the faults, which makes no phase.
+    beside: bool,
     active: Option<u64>,
     healing: Option<u64>,
     healed: Option<u64>,
@@ -29,7 +31,9 @@ impl Timeline {
             };
             match &event.event {
                 What::Arming(info) => {
-                    let window = Window { arming: at, active: None, healing: None, healed: None };
+                    let beside = info.beside;
+                    let window =
+                        Window { arming: at, beside, active: None, healing: None, healed: None };
                     windows.push((info.fault.clone(), window));
                 }
                 What::Active { fault } => latest(fault, &|window| window.active = Some(at)),
@@ -43,16 +47,20 @@ impl Timeline {
         Self(windows)
     }
 
+    fn faults(&self) -> impl Iterator<Item = &Window> {
+        self.0.iter().map(|(_, window)| window).filter(|window| !window.beside)
+    }
+
     /// The phase of something that began and ended then; `None` when it overlaps with a change.
     pub fn phase(&self, began: u64, ended: u64) -> Option<Phase> {
-        if self.0.iter().all(|(_, window)| ended <= window.arming) {
+        if self.faults().all(|window| ended <= window.arming) {
             return Some(Phase::Before);
         }
         let inside = |window: &Window| {
             window.active.is_some_and(|active| active <= began)
                 && window.healing.is_none_or(|healing| ended <= healing)
         };
-        if self.0.iter().any(|(_, window)| inside(window)) {
+        if self.faults().any(inside) {
             return Some(Phase::Fault);
         }
         (began >= self.healed()?).then_some(Phase::After)
@@ -60,18 +68,18 @@ impl Timeline {
 
     /// When the fault that was active then had become so.
     pub fn active_since(&self, at: u64) -> Option<u64> {
-        let starts = self.0.iter().filter_map(|(_, window)| window.active);
+        let starts = self.faults().filter_map(|window| window.active);
         starts.filter(|active| *active <= at).max()
     }
 
     /// When the first fault became active.
     pub fn first_active(&self) -> Option<u64> {
-        self.0.iter().filter_map(|(_, window)| window.active).min()
+        self.faults().filter_map(|window| window.active).min()
     }
 
     /// When the last fault was healed; `None` while one is not.
     pub fn healed(&self) -> Option<u64> {
-        let ends: Option<Vec<u64>> = self.0.iter().map(|(_, window)| window.healed).collect();
+        let ends: Option<Vec<u64>> = self.faults().map(|window| window.healed).collect();
         ends?.into_iter().max()
     }
 
@@ -85,6 +93,47 @@ impl Timeline {
     pub fn windows(&self) -> impl Iterator<Item = (&str, u64, u64)> {
         self.0
             .iter()
+            .filter(|(_, window)| !window.beside)
             .filter_map(|(name, window)| Some((name.as_str(), window.active?, window.healing?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Span;
+    use crate::run::{FaultInfo, Healed};
+
+    fn window(name: &str, beside: bool, [armed, active, healing, healed]: [u64; 4]) -> Vec<Event> {
+        let fault = name.to_owned();
+        let info = FaultInfo {
+            fault: fault.clone(),
+            lasts: Span::ZERO,
+            beside,
+            rules: Vec::new(),
+            activity: serde_json::Value::Null,
+        };
+        let end = Healed { fault: fault.clone(), evidence: vec![], error: None, remarks: vec![] };
+        let event = |at, event| Event { at, wall: String::new(), event };
+        vec![
+            event(armed, What::Arming(info)),
+            event(active, What::Active { fault: fault.clone() }),
+            event(healing, What::Healing { fault }),
+            event(healed, What::Healed(end)),
+        ]
+    }
+
+    #[test]
+    fn traffic_beside_a_fault_makes_no_phase() {
+        let mut events = window("traffic", true, [10, 11, 90, 91]);
+        events.extend(window("cut", false, [30, 32, 50, 52]));
+        events.sort_by_key(|event| event.at);
+        let timeline = Timeline::of(&events);
+        assert_eq!(timeline.phase(12, 20), Some(Phase::Before));
+        assert_eq!(timeline.phase(33, 40), Some(Phase::Fault));
+        assert_eq!(timeline.phase(48, 51), None);
+        assert_eq!(timeline.phase(52, 60), Some(Phase::After));
+        assert_eq!((timeline.first_active(), timeline.healed()), (Some(32), Some(52)));
+        assert_eq!(timeline.lasted("traffic"), Some(79));
     }
 }

@@ -5,9 +5,11 @@ mod bench;
 mod build;
 mod deny;
 mod lint;
+mod matrix;
 mod root_suites;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 
@@ -16,9 +18,11 @@ pub(crate) use bench::Bench;
 pub(crate) use build::Build;
 pub(crate) use deny::Deny;
 pub(crate) use lint::Lint;
+pub(crate) use matrix::Matrix;
 pub(crate) use root_suites::RootSuites;
 pub(crate) use run::Run;
 pub(crate) use setup::Setup;
+pub(crate) use soak::Soak;
 pub(crate) use test::Test;
 pub(crate) use vm::Vm;
 

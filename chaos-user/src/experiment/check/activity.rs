@@ -7,7 +7,9 @@ use super::{Checked, Failed, default_kind, provider, tolerance, value};
 use crate::experiment::activity::{Activity, Kind, Pauses, Phases};
 use crate::experiment::document::{ActivityDocument, TargetDocument};
 use crate::experiment::error::{Place, Problem};
+use crate::experiment::fault::{FaultSpec, FaultWork};
 use crate::experiment::provider::Provider;
+use crate::experiment::tolerance::Tolerance;
 use crate::experiment::units::{Span, nearest};
 
 /// What an activity stands in.
@@ -61,7 +63,8 @@ pub(super) fn activity(
     };
     let written =
         document.provider.as_ref().ok_or_else(|| missing("provider", "which says what to do"))?;
-    let provider = provider::provider(context, written, document.timeout.as_ref())?;
+    let provider =
+        provider::provider(context, written, document.timeout.as_ref(), document.from.as_ref())?;
     let is_fault = matches!(provider, Provider::Fault(_));
     // What is over as soon as it is done can be a manual step.
     let step = role == Role::Recovery
@@ -73,7 +76,7 @@ pub(super) fn activity(
     }
     let tolerance = match &document.tolerance {
         Some(written) => Some(tolerance::tolerance(&written.value, written.referenced.into())?),
-        None => None,
+        None => implied(&provider),
     };
     if tolerance.is_none() && matches!(role, Role::SteadyState | Role::Invariant | Role::Safeguard)
     {
@@ -117,6 +120,16 @@ pub(super) fn activity(
         group: None,
         place,
     })
+}
+
+/// What a workload verifies is judged whether or not its numbers are.
+fn implied(provider: &Provider) -> Option<Tolerance> {
+    match provider {
+        Provider::Fault(FaultSpec { work: FaultWork::Workload(_), .. }) => {
+            Some(Tolerance::Operations(Box::default()))
+        }
+        _ => None,
+    }
 }
 
 fn resolve<'a>(

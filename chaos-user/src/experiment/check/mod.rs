@@ -8,6 +8,7 @@ mod observe;
 mod provider;
 mod tolerance;
 mod value;
+mod workload;
 
 use std::collections::BTreeSet;
 
@@ -83,8 +84,9 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
             Some(Hypothesis { title: title.value.clone(), probes })
         }
     };
-    let method =
+    let mut method =
         group::method(method, |one| activity::activity(&context, one, activity::Role::Method))?;
+    workload::place_beside(&mut method)?;
     let rollbacks = list(&document.rollbacks, activity::Role::Rollback)?;
     let invariants = list(&document.invariants, activity::Role::Invariant)?;
     let recovery_steps = list(&document.recovery.steps, activity::Role::Recovery)?;
@@ -215,6 +217,7 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                     vec![&target.node]
                 }
                 FaultWork::DiskFill(_) => Vec::new(),
+                FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
             },
             Provider::Log(LogCall { source: LogSource::Process(target), .. })
             | Provider::Procfs(ProcfsCall::Process(target)) => vec![&target.node],

@@ -5,8 +5,8 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::activity::Context;
-use super::{Failed, fault, observe, value};
-use crate::experiment::document::ProviderDocument;
+use super::{Failed, fault, observe, value, workload};
+use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
 use crate::experiment::units::Span;
@@ -51,6 +51,7 @@ pub(super) fn provider(
     context: &Context<'_>,
     written: &Spanned<ProviderDocument>,
     outer_timeout: Option<&Spanned<Value>>,
+    from: Option<&Text>,
 ) -> Result<Provider, Failed> {
     let place = Place::from(written.referenced);
     let document = &written.value;
@@ -118,7 +119,13 @@ pub(super) fn provider(
         Type::Prometheus => {
             observe::prometheus(document, place, timeout(HTTP_TIMEOUT)?).map(Provider::Prometheus)
         }
-        Type::Chaos => fault::fault(context, document, place).map(Provider::Fault),
+        Type::Chaos => match &document.workload {
+            Some(written) => {
+                only(document, "a workload", workload::KEYS)?;
+                workload::workload(context, document, written, from).map(Provider::Fault)
+            }
+            None => fault::fault(context, document, place).map(Provider::Fault),
+        },
     }
 }
 

@@ -4,13 +4,13 @@ use regex::Regex;
 use serde_json::{Map, Value};
 use serde_json_path::JsonPath;
 
-use super::Failed;
+use super::{Failed, workload};
 use crate::experiment::bounds::{Bounds, Growth};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::tolerance::Tolerance;
 use crate::experiment::units::{Bytes, nearest};
 
-const TYPES: [&str; 10] = [
+const TYPES: [&str; 11] = [
     "regex",
     "jsonpath",
     "range",
@@ -20,6 +20,7 @@ const TYPES: [&str; 10] = [
     "latency",
     "fails",
     "percentile",
+    "operations",
     "all",
 ];
 
@@ -60,7 +61,7 @@ fn typed(map: &Map<String, Value>, place: Place, outermost: bool) -> Result<Tole
                     what: "a tolerance".into(),
                     key: "type",
                     purpose: "one of regex, jsonpath, range, number, count, growth, latency, fails, \
-                              percentile, all",
+                              percentile, operations, all",
                 },
             ));
         }
@@ -160,6 +161,9 @@ fn typed(map: &Map<String, Value>, place: Place, outermost: bool) -> Result<Tole
             let below = text(map, "below", "a duration such as `500ms`", place)?;
             let below = below.parse().map_err(|error| (place, Problem::Unit(error)))?;
             Ok(Tolerance::Latency(below))
+        }
+        "operations" => {
+            workload::operations(map, place).map(|o| Tolerance::Operations(Box::new(o)))
         }
         "all" => {
             keys(&["of"])?;

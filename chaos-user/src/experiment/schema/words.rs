@@ -104,6 +104,9 @@ fn tolerances(definitions: &mut Map<String, Value>) {
         "properties": {"type": {"enum": types}, "of": of}, "allOf": rules});
     definitions.insert("tolerance".into(), tolerance);
     let either = one;
+    set(definitions, "step", "tolerance", either.clone());
+    let path = json!({"type": "string", "pattern": "^\\s*\\$"});
+    set(definitions, "step", "save", json!({"type": "object", "additionalProperties": path}));
     set(definitions, "activity", "tolerance", either);
 }
 

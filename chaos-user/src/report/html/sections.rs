@@ -211,7 +211,7 @@ fn happening(event: &Event) -> Option<String> {
             format!("the safeguard `{probe}` did not hold, so everything is healed")
         }
         What::Done(result) if matches!(result.role, Role::During | Role::Safeguard) => return None,
-        What::Logged(_) => return None,
+        What::Logged(_) | What::Operations { .. } => return None,
         What::Done(result) if result.role == Role::Recovery => {
             format!("manual step {}: {}", result.name, result.seen)
         }

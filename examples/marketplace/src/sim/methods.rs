@@ -26,6 +26,8 @@ pub struct Sim {
     open: Option<(String, Wallet)>,
     /// How it misbehaves.
     pub control: Control,
+    /// How many answers were not true so far.
+    pub lies: u64,
 }
 
 /// The parameters of all methods; each takes what it knows.
@@ -47,7 +49,7 @@ impl Sim {
     /// A service. Every wallet starts with `balance` piconero.
     #[must_use]
     pub fn new(files: Files, seed: u64, balance: u64) -> Self {
-        Self { files, seed, balance, open: None, control: Control::default() }
+        Self { files, seed, balance, open: None, control: Control::default(), lies: 0 }
     }
 
     /// Answers one call.
@@ -173,7 +175,7 @@ impl Sim {
         Ok(if out && !sent.is_empty() { json!({"out": sent}) } else { json!({}) })
     }
 
-    fn lie(&self, mut answer: Value) -> Value {
+    fn lie(&mut self, mut answer: Value) -> Value {
         let liar = || Wallet::new(u64::MAX, "liar", "", 0);
         match self.control.lie {
             Lie::None => {}
@@ -182,11 +184,13 @@ impl Sim {
                     && address.as_str().is_some_and(|address| !address.is_empty())
                 {
                     *address = json!(liar().address());
+                    self.lies += 1;
                 }
             }
             Lie::Info => {
                 if let Some(info) = answer.get_mut("multisig_info") {
                     *info = json!("INVALID@#$%");
+                    self.lies += 1;
                 }
             }
         }

@@ -20,11 +20,12 @@ use super::{Control, RpcError, Sim};
 
 type Shared = Arc<Mutex<Sim>>;
 
-/// `POST /json_rpc`, and with `control` also `POST /sim`, which takes a [`Control`].
+/// `POST /json_rpc`, and with `control` also `POST /sim`, which takes a
+/// [`Control`], and `GET /sim`, which says how many answers were not true so far.
 pub fn router(sim: Sim, control: bool) -> Router {
     let mut router = Router::new().route("/json_rpc", post(json_rpc));
     if control {
-        router = router.route("/sim", post(set));
+        router = router.route("/sim", post(set).get(show));
     }
     router.with_state(Arc::new(Mutex::new(sim)))
 }
@@ -79,6 +80,11 @@ async fn answer(sim: Shared, call: Call) -> (Value, Control) {
 
 fn failed(id: &Value, error: &RpcError) -> Value {
     json!({"error": {"code": error.code, "message": error.message}, "id": id, "jsonrpc": "2.0"})
+}
+
+async fn show(State(sim): State<Shared>) -> axum::Json<Value> {
+    let sim = sim.lock().unwrap_or_else(PoisonError::into_inner);
+    axum::Json(json!({"control": sim.control, "lies": sim.lies}))
 }
 
 async fn set(State(sim): State<Shared>, body: Bytes) -> StatusCode {

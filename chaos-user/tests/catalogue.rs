@@ -1,0 +1,160 @@
+//! The scenarios of the catalogue that workloads make: a healthy marketplace passes each, a fault
+//! that hits nothing is inconclusive, and the same seed makes the same requests. Root.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn experiments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments")
+}
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Runs a shipped experiment with some of its text replaced; its exit code and findings.
+    fn run(&self, name: &str, changes: &[(&str, &str)], more: &[&str]) -> (i32, Value) {
+        let path = experiments().join(format!("{name}.yaml"));
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        let folder = experiments().canonicalize().unwrap();
+        let lab = format!("lab: {}/../", folder.display());
+        for (old, new) in changes.iter().copied().chain([("lab: ../", lab.as_str())]) {
+            assert!(text.contains(old), "{name} no longer says {old}");
+            text = text.replace(old, new);
+        }
+        let file = self.0.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, text).unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_chaos"))
+            .args(["run", "--json", file.to_str().unwrap()])
+            .args(more)
+            .env("CHAOS_STATE_DIR", self.0.path().join("state"))
+            .env_remove("SSH_CONNECTION")
+            .env_remove("MARKETPLACE_DEFECTS")
+            .current_dir(self.0.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let runs: Value =
+            serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+        (done.status.code().unwrap(), runs[0].clone())
+    }
+
+    /// The operations of the only run, in order, without their times.
+    fn operations(&self) -> Vec<Value> {
+        let mut runs = std::fs::read_dir(self.0.path().join("chaos-results")).unwrap();
+        let log = runs.next().unwrap().unwrap().path().join("events.jsonl");
+        let text = std::fs::read_to_string(log).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let batches =
+            lines.filter_map(|line| line["event"]["operations"]["operations"].as_array().cloned());
+        let mut all: Vec<Value> = batches.flatten().collect();
+        for operation in &mut all {
+            operation.as_object_mut().unwrap().remove("at");
+        }
+        all
+    }
+}
+
+/// Emulated machines are too slow for experiments whose bounds are those of people.
+fn real_time(test: &str) -> bool {
+    let slow = std::env::var_os("CHAOS_TEST_SLOWNESS").is_some();
+    if slow {
+        println!("CHAOS-SKIP {test} real-time");
+    }
+    !slow
+}
+
+/// Changes that make the fault of a scenario hit nothing.
+const MISSES: &[(&str, &[(&str, &str)])] = &[
+    ("disputes", &[("escrows/${escrow}/resolve", "escrows/${escrow}/nothing")]),
+    (
+        "byzantine",
+        &[
+            (
+                "url: \"http://server:8080/api/escrows/${escrow}/multisig/info\", headers: { X-User: buyer-1 }, body: { round: 1, info: \"${fresh}\" }, tolerance: 200",
+                "url: \"http://server:9/\", tolerance: { type: fails }",
+            ),
+            ("server:8080/api/escrows/${escrow}/multisig/info", "server:9/"),
+        ],
+    ),
+    ("memory", &[("http://server:8080/api/listings\", headers", "http://server:9/\", headers")]),
+    (
+        "pool",
+        &[(
+            "url: \"http://server:8080/api/listings\", timeout: 20s",
+            "url: \"http://server:9/\", timeout: 20s",
+        )],
+    ),
+    (
+        "generals",
+        &[
+            ("body: { lie: address }", "body: { lie: none }"),
+            ("body: { lie: info }", "body: { lie: none }"),
+        ],
+    ),
+    ("cascade", &[("fault: pause", "fault: drop, node: vendor, remote-ports: [9]")]),
+    ("rpc", &[("fault: kill", "fault: drop, node: vendor, remote-ports: [9]")]),
+    ("restart", &[("fault: kill", "fault: drop, node: vendor, remote-ports: [9]")]),
+    (
+        "partition",
+        &[("between: [buyer, server]\n", "between: [buyer, server]\n      remote-ports: [9]\n")],
+    ),
+];
+
+fn misses_are_inconclusive(names: &[&str]) {
+    for (name, changes) in MISSES.iter().filter(|(name, _)| names.contains(name)) {
+        let (exit, run) = Place::new().run(name, changes, &[]);
+        assert_eq!((exit, &run["verdict"]), (2, &Value::from("INCONCLUSIVE")), "{name}: {run:#}");
+        let because = run["because"].as_str().unwrap();
+        assert!(because.contains("hit nothing"), "{name}: {because}");
+    }
+}
+
+#[test]
+fn workloads_that_hit_nothing_are_inconclusive() {
+    if real_time("workloads_that_hit_nothing_are_inconclusive") {
+        misses_are_inconclusive(&["disputes", "byzantine", "memory", "pool", "generals"]);
+    }
+}
+
+#[test]
+fn faults_that_hit_nothing_are_inconclusive() {
+    if real_time("faults_that_hit_nothing_are_inconclusive") {
+        misses_are_inconclusive(&["cascade", "rpc", "restart", "partition"]);
+    }
+}
+
+#[test]
+fn a_preparation_that_fails_is_inconclusive_and_says_why() {
+    if !real_time("a_preparation_that_fails_is_inconclusive_and_says_why") {
+        return;
+    }
+    let nothing_for_sale = ("listing_id: listing-2", "listing_id: sold-out");
+    let (exit, run) = Place::new().run("disputes", &[nothing_for_sale], &[]);
+    assert_eq!((exit, &run["verdict"]), (2, &Value::from("INCONCLUSIVE")), "{run:#}");
+    let remark = run["faults"][0]["remarks"][0].as_str().unwrap();
+    assert!(remark.starts_with("`buy` of the preparation: status 404"), "{remark}");
+}
+
+#[test]
+fn every_operation_is_recorded() {
+    if !real_time("every_operation_is_recorded") {
+        return;
+    }
+    let place = Place::new();
+    let (exit, run) = place.run("disputes", &[], &["--seed", "7"]);
+    assert_eq!(exit, 0, "{run:#}");
+    let evidence = &run["faults"][0]["evidence"][0];
+    assert_eq!((&evidence["seen"], &evidence["acted"]), (&Value::from(25), &Value::from(25)));
+    let operations = place.operations();
+    let count = |state: &str| operations.iter().filter(|one| one["state"] == state).count();
+    assert_eq!((count("invoke"), count("ok"), count("fail"), count("info")), (25, 5, 20, 0));
+}
