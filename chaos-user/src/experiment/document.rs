@@ -199,6 +199,9 @@ pub(super) struct ProviderDocument {
     pub(super) connections: Option<Text>,
     pub(super) loss: Option<Spanned<Percent>>,
     pub(super) exact: Option<Spanned<Percent>>,
+    pub(super) share: Option<Spanned<Percent>>,
+    pub(super) copies: Option<Spanned<u8>>,
+    pub(super) checksum: Option<Text>,
     pub(super) seed: Option<Spanned<u64>>,
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
@@ -224,8 +227,8 @@ impl ProviderDocument {
             pattern, since, pid_file as "pid-file", metric, labels, query, name, server, family,
             module, func, secrets, fault, duration, behavior, between, node, process, direction,
             devices, protocol, local, remote, local_ports as "local-ports",
-            remote_ports as "remote-ports", flows, connections, loss, exact, seed, level, leave,
-            force, workload
+            remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
+            checksum, seed, level, leave, force, workload
         )
     }
 }

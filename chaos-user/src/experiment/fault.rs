@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
-use crate::plan::{Connections, FillLevel, Loss};
+use crate::plan::{Connections, Corrupt, Duplicate, FillLevel, Loss};
 
 /// A fault to inject.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +88,10 @@ pub enum Behavior {
     Drop(Loss),
     /// They are refused, and the sender is told.
     Reject,
+    /// They are sent more than once.
+    Duplicate(Duplicate),
+    /// A bit of them is flipped.
+    Corrupt(Corrupt),
 }
 
 /// A process of the lab.

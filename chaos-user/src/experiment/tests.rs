@@ -73,7 +73,7 @@ fn mistakes_are_told_with_their_place() {
     };
     insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
     insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
-    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, stop, kill, pause, restart, disk-fill");
+    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, stop, kill, pause, restart, disk-fill");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
@@ -87,6 +87,44 @@ fn mistakes_are_told_with_their_place() {
     insta::assert_snapshot!(replaced("title: The buyer", "lab: : ["), @"e.yaml:2:6: mapping values are not allowed in this context");
     insta::assert_snapshot!(refused("title: t\n"), @"e.yaml:1:1: an experiment needs `method`, a list of actions and probes, which may be empty");
     insta::assert_snapshot!(refused("{}"), @"e.yaml:1:1: an experiment needs `title`, what it is about in one line");
+}
+
+#[test]
+fn packets_that_are_copied_or_corrupted_read() {
+    use crate::plan::{Checksum, Corrupt, Duplicate, Loss};
+    let with = |keys: &str| {
+        let text = CUT.replacen("fault: partition, between: [buyer, server]", keys, 1);
+        assert_ne!(text, CUT);
+        Experiment::parse(&text, Path::new("e.yaml")).map_err(|error| error.to_string())
+    };
+    let behavior = |keys: &str| {
+        let read = with(keys).unwrap();
+        let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
+        let FaultWork::Network(spec) = &fault.work else { panic!("no network fault") };
+        spec.behavior
+    };
+    let tenth = "10%".parse().unwrap();
+    assert_eq!(
+        behavior("fault: duplicate, node: buyer, share: 10%, copies: 3"),
+        Behavior::Duplicate(Duplicate { share: Loss::Random(tenth), copies: 3 })
+    );
+    assert_eq!(
+        behavior("fault: duplicate, exact: 10%"),
+        Behavior::Duplicate(Duplicate { share: Loss::Exact(tenth), copies: 1 })
+    );
+    let corrupt = |checksum| Behavior::Corrupt(Corrupt { share: Loss::Always, checksum });
+    assert_eq!(behavior("fault: corrupt"), corrupt(Checksum::Detected));
+    assert_eq!(behavior("fault: corrupt, checksum: silent"), corrupt(Checksum::Silent));
+    for (keys, reason) in [
+        ("fault: duplicate, copies: 9", "`copies` must be a number of copies from 1 to 8, not 9"),
+        ("fault: duplicate, copies: 0", "`copies` must be a number of copies from 1 to 8, not 0"),
+        ("fault: corrupt, checksum: loud", "`loud` is not what becomes of the checksum"),
+        ("fault: corrupt, share: 1%, exact: 2%", "`exact`"),
+        ("fault: corrupt, copies: 2", "`copies` has no meaning for `corrupt`"),
+    ] {
+        let error = with(keys).unwrap_err();
+        assert!(error.starts_with("e.yaml:15:") && error.contains(reason), "{error}");
+    }
 }
 
 #[test]
@@ -152,7 +190,7 @@ fn faults_of_hosts_are_read_strictly() {
             "title: t\nlab: l\nmethod:\n  - {{ name: f, type: action,\n      provider: {{ type: chaos, {text} }} }}\n"
         ))
     };
-    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, stop, kill, pause, restart, disk-fill");
+    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, stop, kill, pause, restart, disk-fill");
     insta::assert_snapshot!(fault("fault: disk-fill, path: /x"), @"e.yaml:5:17: the fault `disk-fill` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, node: n"), @"e.yaml:5:17: the fault `disk-fill` without `path` needs `process`, here or as a key of `target`");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90"), @"e.yaml:5:81: `90` is not a percentage: it has no unit; did you mean `90%`?");

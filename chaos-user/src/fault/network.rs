@@ -146,6 +146,20 @@ impl Active {
                         scope.name()
                     ));
                 }
+                if counters.change_failed > 0 {
+                    remarks.push(format!(
+                        "{} packets of `{}` could not be corrupted or copied (no payload, a protocol whose checksum is not known, tags in the packet, no memory) and passed",
+                        counters.change_failed,
+                        scope.name()
+                    ));
+                }
+                if counters.detour_failed > 0 {
+                    remarks.push(format!(
+                        "{} packets of `{}` could not be held and passed: its detour was gone, silent or too narrow for them",
+                        counters.detour_failed,
+                        scope.name()
+                    ));
+                }
                 if counters.lease_expired > 0 {
                     remarks.push(format!(
                         "{} packets escaped `{}` because this process was held up for longer than its lease",

@@ -114,6 +114,8 @@ impl FaultExtent {
         match &spec.behavior {
             Behavior::Drop(loss) => self.loss = share(*loss),
             Behavior::Reject => self.loss = Percent::ALL,
+            Behavior::Duplicate(duplicate) => self.loss = share(duplicate.share),
+            Behavior::Corrupt(corrupt) => self.loss = share(corrupt.share),
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) fn rules(
     let action = match spec.behavior {
         Behavior::Drop(loss) => Action::Drop(loss),
         Behavior::Reject => Action::Reject(Reject::default()),
+        Behavior::Duplicate(duplicate) => Action::Duplicate(duplicate),
+        Behavior::Corrupt(corrupt) => Action::Corrupt(corrupt),
     };
     let rule = |rule_name: String, remote: Vec<Prefix>| Rule {
         name: rule_name,

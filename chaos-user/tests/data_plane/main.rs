@@ -5,8 +5,10 @@
 
 mod answers;
 mod bench;
+mod changes;
 mod control;
 mod decisions;
+mod detours;
 mod exempt;
 mod layer3;
 mod matrix;

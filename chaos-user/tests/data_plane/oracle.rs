@@ -5,10 +5,11 @@
 use std::net::IpAddr;
 
 use chaos::experiment::units::{Direction, Percent};
-use chaos::plan::{Action, Answer, Connections, Loss, Rule};
+use chaos::plan::{Action, Answer, Checksum, Connections, Corrupt, Duplicate, Loss, Rule};
 use chaos_common::Hook;
 use chaos_common::decide::{self, Endpoints};
 
+use crate::changes::corrupted;
 use crate::packets::{Kind, Piece, Sample};
 
 pub(crate) const NEXT: i32 = -1;
@@ -92,8 +93,7 @@ impl<'a> Oracle<'a> {
             if !acts {
                 continue;
             }
-            self.acted[i] += 1;
-            self.bytes[i] += sample.bytes().len() as u64;
+            self.acts(i, sample);
             match &self.rules[i].action {
                 Action::Reject(reject) => answers.push(reject.answer),
                 _ => lost = true,
@@ -112,21 +112,44 @@ impl<'a> Oracle<'a> {
         Expected { codes, candidates: candidates.len() }
     }
 
-    /// Rules that change packets decide about those that are not lost. What that makes of a packet
-    /// is the matter of other tests; here, no detour is set.
+    /// Rules that change packets decide about those that are not lost. No detour is set.
     fn change(&mut self, chosen: &[usize], sample: &Sample) {
+        // One bit is flipped: what checksums detect goes first, then the first rule.
+        let mut flips = None;
         for &i in chosen {
-            let (share, counts) = match &self.rules[i].action {
-                Action::Corrupt(corrupt) => (corrupt.share, false),
-                Action::Duplicate(duplicate) => (duplicate.share, true),
-                _ => continue,
-            };
-            self.matched[i] += 1;
-            if self.loses(i, share) && counts {
-                self.acted[i] += 1;
-                self.bytes[i] += sample.bytes().len() as u64;
+            let n = self.sequences[i];
+            match self.rules[i].action {
+                Action::Corrupt(Corrupt { share, checksum }) => {
+                    self.matched[i] += 1;
+                    // It takes a number even if it is for every packet: that chooses the bit.
+                    let always = share == Loss::Always;
+                    self.sequences[i] += u64::from(always);
+                    if always || self.loses(i, share) {
+                        let this = (checksum == Checksum::Silent, i, n);
+                        flips = Some(flips.map_or(this, |other| this.min(other)));
+                    }
+                }
+                Action::Duplicate(Duplicate { share, .. }) => {
+                    self.matched[i] += 1;
+                    if self.loses(i, share) {
+                        self.acts(i, sample);
+                    }
+                }
+                _ => {}
             }
         }
+        if let Some((silent, i, n)) = flips {
+            let checksum = if silent { Checksum::Silent } else { Checksum::Detected };
+            let draw = decide::corruption(decide::mix(self.seed, i as u64), n);
+            if corrupted(sample, checksum, draw).is_some() {
+                self.acts(i, sample);
+            }
+        }
+    }
+
+    fn acts(&mut self, i: usize, sample: &Sample) {
+        self.acted[i] += 1;
+        self.bytes[i] += sample.bytes().len() as u64;
     }
 
     fn fits(&self, i: usize, hook: Hook, device: u32, sample: &Sample, flow: &Endpoints) -> bool {

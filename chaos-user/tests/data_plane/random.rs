@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chaos::experiment::units::{Direction, Percent, PortRange, Prefix, Protocol};
 use chaos::host::boot_time;
-use chaos::plan::{Action, Answer, Loss, Request, Rule, Selector, compile};
+use chaos::plan::{
+    Action, Answer, Checksum, Corrupt, Duplicate, Loss, Request, Rule, Selector, compile,
+};
 use chaos_common::{Hook, MAX_MATCHES};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -64,6 +66,10 @@ fn action() -> impl Strategy<Value = Action> {
         8 => loss().prop_map(Action::Drop),
         2 => select(crate::rules::ANSWERS.to_vec()).prop_map(|answer: Answer| reject(answer)),
         1 => Just(Action::Protect),
+        1 => (loss(), select(vec![Checksum::Detected, Checksum::Silent]))
+            .prop_map(|(share, checksum)| Action::Corrupt(Corrupt { share, checksum })),
+        1 => (loss(), 1..=8_u8)
+            .prop_map(|(share, copies)| Action::Duplicate(Duplicate { share, copies })),
     ]
 }
 

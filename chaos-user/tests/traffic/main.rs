@@ -4,9 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 mod cgroups;
+mod corruption;
+mod detours;
 mod drops;
+mod duplicates;
 mod endings;
 mod net;
+mod policing;
 mod protected;
 mod refusals;
 mod roles;

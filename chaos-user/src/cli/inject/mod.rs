@@ -1,5 +1,6 @@
 //! `chaos inject`.
 
+mod change;
 mod dry_run;
 mod live;
 mod sockets;
@@ -38,6 +39,10 @@ enum FaultArgs {
     Reject(RejectArgs),
     /// Cut this side off from the `--remote`s, in both directions
     Partition(PartitionArgs),
+    /// Send packets more than once
+    Duplicate(change::DuplicateArgs),
+    /// Flip a bit of packets, so that checksums detect it, or silently
+    Corrupt(change::CorruptArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -166,6 +171,12 @@ impl InjectArgs {
                 let action = Action::Reject(Reject { answer: args.with, errno });
                 let request = args.common.request("reject", action, Direction::To)?;
                 Request { destroy_sockets: args.destroy_sockets, ..request }
+            }
+            FaultArgs::Duplicate(args) => {
+                args.common.request("duplicate", args.action(), Direction::To)?
+            }
+            FaultArgs::Corrupt(args) => {
+                args.common.request("corrupt", args.action(), Direction::To)?
             }
             FaultArgs::Partition(args) => {
                 if !args.common.selector.names_remote() {

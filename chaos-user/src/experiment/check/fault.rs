@@ -1,5 +1,6 @@
 //! Faults.
 
+use chaos_common::rule::action::MAX_COPIES;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
@@ -10,21 +11,25 @@ use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
 use crate::experiment::units::{Direction, Prefix, Span};
-use crate::plan::{Connections, Loss};
+use crate::plan::{Checksum, Connections, Corrupt, Duplicate, Loss};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Partition,
     Drop,
     Reject,
+    Duplicate,
+    Corrupt,
     Process(ProcessAct),
     DiskFill,
 }
 
-const WORDS: [(&str, Word); 8] = [
+const WORDS: [(&str, Word); 10] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
+    ("duplicate", Word::Duplicate),
+    ("corrupt", Word::Corrupt),
     ("stop", Word::Process(ProcessAct::Stop)),
     ("kill", Word::Process(ProcessAct::Kill)),
     ("pause", Word::Process(ProcessAct::Pause)),
@@ -38,6 +43,10 @@ const SELECT: &str = "fault, duration, node, direction, devices, protocol, local
                       local-ports, remote-ports, flows, connections, seed";
 const DROP: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                     local-ports, remote-ports, flows, connections, seed, loss, exact";
+const DUPLICATE: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
+                         local-ports, remote-ports, flows, connections, seed, share, exact, copies";
+const CORRUPT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
+                       local-ports, remote-ports, flows, connections, seed, share, exact, checksum";
 const PROCESS: &str = "fault, duration, node, process";
 
 pub(super) fn fault(
@@ -56,6 +65,8 @@ pub(super) fn fault(
         Word::Partition => PARTITION,
         Word::Drop => DROP,
         Word::Reject => SELECT,
+        Word::Duplicate => DUPLICATE,
+        Word::Corrupt => CORRUPT,
         Word::Process(_) => PROCESS,
         Word::DiskFill => disk::KEYS,
     };
@@ -121,7 +132,10 @@ fn network(
     Ok(NetworkSpec {
         nodes,
         remote_nodes,
-        behavior: behavior(document, kind)?,
+        behavior: match kind {
+            Word::Duplicate | Word::Corrupt => changed(document, kind, place)?,
+            _ => behavior(document, kind)?,
+        },
         direction: match &document.direction {
             Some(word) => value::word(word, "a direction", &directions)?,
             None => Direction::Both,
@@ -169,6 +183,37 @@ fn behavior(document: &ProviderDocument, kind: Word) -> Result<Behavior, Failed>
         (None, Word::Reject) => Ok(Behavior::Reject),
         (None, _) => Ok(Behavior::Drop(loss)),
     }
+}
+
+/// What arrives, but not as it was sent.
+fn changed(document: &ProviderDocument, kind: Word, place: Place) -> Result<Behavior, Failed> {
+    let share = match (&document.share, &document.exact) {
+        (Some(_), Some(exact)) => {
+            let problem = Problem::Exclusive { one: "share", other: "exact" };
+            return Err((exact.referenced.into(), problem));
+        }
+        (Some(share), None) => Loss::Random(share.value),
+        (None, Some(exact)) => Loss::Exact(exact.value),
+        (None, None) => Loss::Always,
+    };
+    if kind == Word::Corrupt {
+        let words = [("detected", Checksum::Detected), ("silent", Checksum::Silent)];
+        let checksum = match &document.checksum {
+            Some(word) => value::word(word, "what becomes of the checksum", &words)?,
+            None => Checksum::default(),
+        };
+        return Ok(Behavior::Corrupt(Corrupt { share, checksum }));
+    }
+    let (copies, at) = match &document.copies {
+        Some(copies) => (copies.value, copies.referenced.into()),
+        None => (1, place),
+    };
+    let most = MAX_COPIES as u8;
+    if !(1..=most).contains(&copies) {
+        let (wanted, given) = ("a number of copies from 1 to 8", copies.to_string());
+        return Err((at, Problem::Value { what: "`copies`", wanted, given }));
+    }
+    Ok(Behavior::Duplicate(Duplicate { share, copies }))
 }
 
 /// `between: [buyer, server]` or `between: [[a, b], [c]]`.

@@ -27,7 +27,7 @@
 use std::mem::offset_of;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapInfo, loaded_maps};
+use aya::maps::{Array, HashMap, MapData, MapError, MapInfo, loaded_maps};
 use aya::programs::TcAttachType;
 use chaos_common::Hook;
 use chaos_common::control::Control;
@@ -94,7 +94,12 @@ impl Object {
         let mut detours: HashMap<_, DetourKey, Detour> =
             HashMap::try_from(map(self.ebpf(), DETOURS)?).map_err(map_error(DETOURS))?;
         match detours.remove(&key(at)) {
-            Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(())
+            }
             other => other.map_err(map_error(DETOURS)),
         }
     }

@@ -1,0 +1,131 @@
+//! Which packets are sent on a detour, and as what. That they come back is a matter of real traffic.
+
+use chaos::kernel::bpf::{DetourAt, DetourVia};
+use chaos::plan::{Action, Detour, Loss, Selector};
+use chaos_common::Hook;
+
+use crate::bench::{Bench, bench, seed};
+use crate::oracle::{NEXT, Oracle, REDIRECT};
+use crate::packets::{Kind, Sample, shapes};
+use crate::rules::{both, ports, read, rule};
+
+const HOOKS: [Hook; 2] = [Hook::Egress, Hook::Ingress];
+
+fn detour(share: Loss) -> Action {
+    Action::Detour(Detour { share, what: "wait".into() })
+}
+
+/// Sends the first rule's packets from the first device to the second.
+fn set(bench: &mut Bench) {
+    let [device, other] = bench.devices;
+    for (slot, hook) in (1..).zip(HOOKS) {
+        let via = DetourVia { device: other, class: Some(0x0001_0002), slot };
+        bench.object.set_detour(DetourAt { rule: 0, device, hook }, via).unwrap();
+    }
+    bench.object.lease().extend_detours(u64::MAX);
+}
+
+fn failures(bench: &Bench) -> u64 {
+    HOOKS.iter().map(|&hook| bench.hook(hook).detour_failed).sum()
+}
+
+#[test]
+fn every_shape_goes_as_it_is() {
+    let seed = seed();
+    bench(|bench| {
+        bench.arm_one(&rule("it", both(), detour(Loss::Always)), seed);
+        set(bench);
+        let [device, other] = bench.devices;
+        let mut sent = 0;
+        for hook in HOOKS {
+            for sample in shapes() {
+                let exempt = sample.extensions.len() > 6;
+                let outcome = bench.send(hook, device, &sample.bytes());
+                assert_eq!(outcome.code, if exempt { NEXT } else { REDIRECT }, "{sample:?}");
+                // Its tag is in the packet's metadata.
+                assert_eq!(outcome.bytes.len(), sample.bytes().len(), "{sample:?}");
+                sent += u64::from(!exempt);
+                // Nothing is set for the other device.
+                assert_eq!(bench.send(hook, other, &sample.bytes()).code, NEXT);
+            }
+        }
+        assert_eq!((bench.rule(0).matched, bench.rule(0).acted), (2 * sent, sent));
+        assert_eq!(failures(bench), sent);
+    });
+}
+
+#[test]
+fn shares_are_decided_as_the_oracle_says() {
+    let seed = seed();
+    let sample = Sample::new("10.0.0.1", "10.0.0.2", Kind::Udp, (1, 2));
+    let bytes = sample.bytes();
+    for share in [Loss::Random(read("30%")), Loss::Exact(read("25%")), Loss::EveryNth(3)] {
+        bench(|bench| {
+            let rules = [rule("it", both(), detour(share))];
+            let devices = [Vec::new()];
+            bench.arm(&rules, &devices, seed);
+            set(bench);
+            // The oracle knows losses: what it would lose is what must go.
+            let losses = [rule("it", both(), Action::Drop(share))];
+            let mut oracle = Oracle::new(&losses, &devices, seed, vec![0]);
+            for n in 0..2000 {
+                let expected = oracle.meet(Hook::Egress, bench.devices[0], &sample);
+                let outcome = bench.send(Hook::Egress, bench.devices[0], &bytes);
+                assert_eq!([outcome.code], expected.codes[..], "{share}, packet {n}");
+            }
+            assert_eq!(bench.rule(0).acted, oracle.acted[0]);
+            assert_eq!(bench.sequences(1), oracle.sequences);
+        });
+    }
+}
+
+#[test]
+fn what_does_not_fit_passes() {
+    let mut sample = Sample::new("10.0.0.1", "10.0.0.2", Kind::Udp, (1, 2));
+    bench(|bench| {
+        bench.arm_one(&rule("it", both(), detour(Loss::Always)), 1);
+        set(bench);
+        let device = bench.devices[0];
+        for (payload, fits) in [(1472, true), (1473, false)] {
+            sample.payload.resize(payload, 7);
+            let before = failures(bench);
+            for hook in HOOKS {
+                let outcome = bench.send(hook, device, &sample.bytes());
+                assert_eq!(outcome.code, if fits { REDIRECT } else { NEXT }, "{payload}");
+                assert!(fits || outcome.bytes == sample.bytes());
+            }
+            assert_eq!(failures(bench) - before, if fits { 0 } else { 2 });
+        }
+        let at = DetourAt { rule: 0, device, hook: Hook::Egress };
+        for slot in [0, 4095, 5000] {
+            let via = DetourVia { device, class: None, slot };
+            assert!(bench.object.set_detour(at, via).is_err(), "{slot}");
+        }
+        for slot in [1, 4094] {
+            let via = DetourVia { device, class: None, slot };
+            bench.object.set_detour(at, via).unwrap();
+        }
+    });
+}
+
+#[test]
+fn bare_packets_get_a_header() {
+    let bare = [("8.0.0.1", "10.0.0.2", 0x0800_u16), ("fd00:0:86dd::1", "fd00::2", 0x86dd)];
+    bench(|bench| {
+        let selector = Selector { remote_ports: vec![ports(80, 80)], ..both() };
+        bench.arm_one(&rule("it", selector, detour(Loss::Always)), 1);
+        set(bench);
+        let device = bench.devices[0];
+        for (source, destination, ethertype) in bare {
+            let sample = Sample::new(source, destination, Kind::Udp, (5000, 80));
+            // A test run takes the ethertype from bytes 12 and 13, where these addresses say it.
+            let packet = sample.bytes().split_off(14);
+            let outcome = bench.send_through("chaos_egress_l3", device, &packet).unwrap();
+            assert_eq!(outcome.code, REDIRECT);
+            let (header, rest) = outcome.bytes.split_at(14);
+            assert_eq!(header[..12], [0; 12]);
+            assert_eq!(header[12..], ethertype.to_be_bytes());
+            assert_eq!(rest, packet);
+        }
+    });
+}
