@@ -237,10 +237,11 @@ fn runs_keep_each_other_out_unless_they_compose_and_the_dead_keep_nobody_out() {
 fn capabilities(pid: u32) -> Vec<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     threads
-        .map(|thread| {
-            let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        .filter_map(|thread| {
+            // A thread may end while it is looked at.
+            let status = fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
             let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-            u64::from_str_radix(line.trim(), 16).unwrap()
+            Some(u64::from_str_radix(line.trim(), 16).unwrap())
         })
         .collect()
 }
