@@ -51,7 +51,11 @@ pub(crate) fn corrupted(sample: &Sample, checksum: Checksum, draw: u64) -> Optio
     let sum = u16::from_be_bytes([bytes[field], bytes[field + 1]]);
     if silent {
         let word = |byte: u8| {
-            u16::from_be_bytes(if (at - transport) % 2 == 0 { [byte, 0] } else { [0, byte] })
+            u16::from_be_bytes(if (at - transport).is_multiple_of(2) {
+                [byte, 0]
+            } else {
+                [0, byte]
+            })
         };
         let fits = !add(add(!sum, !word(old)), word(new));
         match (sample.kind, sum, fits) {
@@ -151,7 +155,7 @@ fn shares_are_decided_as_the_oracle_says() {
         let devices = vec![Vec::new(); rules.len()];
         bench.arm(&rules, &devices, seed);
         let mut oracle = Oracle::new(&rules, &devices, seed, vec![0; rules.len()]);
-        for slot in 0..rules.len() {
+        for (slot, one) in rules.iter().enumerate() {
             let packet = Sample { ports: (1, 10 + slot as u16), ..sample.clone() };
             let bytes = packet.bytes();
             for n in 0..PACKETS {
@@ -161,10 +165,7 @@ fn shares_are_decided_as_the_oracle_says() {
             }
             let counters = bench.rule(slot);
             assert_eq!((counters.matched, counters.acted), (PACKETS, oracle.acted[slot]));
-            if matches!(
-                rules[slot].action,
-                Action::Duplicate(Duplicate { share: Loss::Exact(_), .. })
-            ) {
+            if matches!(one.action, Action::Duplicate(Duplicate { share: Loss::Exact(_), .. })) {
                 assert_eq!(counters.acted, PACKETS / 4);
             }
         }
