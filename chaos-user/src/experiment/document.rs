@@ -203,6 +203,8 @@ pub(super) struct ProviderDocument {
     pub(super) copies: Option<Spanned<u8>>,
     pub(super) checksum: Option<Text>,
     pub(super) seed: Option<Spanned<u64>>,
+    pub(super) container: Option<Text>,
+    pub(super) socket: Option<Text>,
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
     pub(super) force: Option<Spanned<bool>>,
@@ -228,7 +230,7 @@ impl ProviderDocument {
             module, func, secrets, fault, duration, behavior, between, node, process, direction,
             devices, protocol, local, remote, local_ports as "local-ports",
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
-            checksum, seed, level, leave, force, workload
+            checksum, seed, level, leave, force, container, socket, workload
         )
     }
 }

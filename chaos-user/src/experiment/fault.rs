@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::service::Supervised;
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
 use crate::plan::{Connections, Corrupt, Duplicate, FillLevel, Loss};
@@ -26,6 +27,8 @@ pub enum FaultWork {
     Network(NetworkSpec),
     /// Something with a process of the lab.
     Process(Target, ProcessAct),
+    /// Something with a container of this host.
+    Service(Supervised, ProcessAct),
     /// A filesystem filled.
     DiskFill(DiskFillSpec),
     /// Clients that load the system.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::fault::FaultSpec;
 use super::observe::{DnsCall, LogCall, MetricsCall, ProcfsCall, PrometheusCall};
+use super::service::Supervised;
 use super::units::Span;
 
 /// What an activity does.
@@ -22,6 +23,8 @@ pub enum Provider {
     Log(LogCall),
     /// What the kernel says about a process.
     Procfs(ProcfsCall),
+    /// What a container's engine says about it.
+    Service(Supervised),
     /// A page of metrics.
     Metrics(MetricsCall),
     /// A query to a Prometheus server.

@@ -17,6 +17,7 @@ mod protect;
 mod recover;
 mod root_netem;
 mod scope;
+mod service;
 mod undo;
 
 pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
@@ -37,6 +38,8 @@ pub use protect::protection;
 pub use recover::{HealReport, Live, heal_runs, leftovers, live_counters};
 pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
 pub use scope::{Preview, default_devices, preview};
+pub use service::{ActiveService, ServiceFaultError};
 pub use undo::{
-    FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo, UndoError, Undone,
+    FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, ServiceUndo, Undo, UndoError,
+    Undone,
 };

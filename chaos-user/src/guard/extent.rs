@@ -86,6 +86,10 @@ impl FaultExtent {
             FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Path(_), .. }) => {
                 extent.hosts.insert(THIS_HOST.to_owned());
             }
+            FaultWork::Service(service, _) => {
+                extent.hosts.insert(THIS_HOST.to_owned());
+                extent.instances.insert(service.to_string());
+            }
             FaultWork::Process(target, _)
             | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
                 extent.hosts.insert(target.node.clone());

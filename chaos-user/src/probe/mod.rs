@@ -81,6 +81,10 @@ pub fn perform(activity: &Activity, place: &Place<'_>) -> Observation {
                 .and_then(|answer| inside(place.runtime, call.timeout, answer)),
             Provider::Log(call) => log::look(&activity.name, call, place),
             Provider::Procfs(call) => procfs::look(call, place),
+            Provider::Service(service) => {
+                let seen = service.filled(place.variables).look();
+                seen.map(|seen| seen.output).map_err(|error| error.to_string())
+            }
             Provider::Metrics(call) => metrics::scrape(call, place)
                 .and_then(|page| inside(place.runtime, call.timeout, page)),
             Provider::Prometheus(call) => metrics::query(call, place)

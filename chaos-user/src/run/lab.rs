@@ -10,6 +10,7 @@ use super::event::RuleText;
 use super::logs::LogFile;
 use super::network::{self, NodeRules};
 use super::process;
+use super::service;
 use super::workload;
 use super::world::{ActiveFault, Outcome, Trouble, World};
 use crate::exit::Exit;
@@ -244,6 +245,9 @@ impl World for LabWorld {
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
             FaultWork::Workload(spec) => Ok(vec![workload::explain(name, spec)]),
+            FaultWork::Service(which, act) => {
+                Ok(vec![service::explain(name, &which.filled(&self.variables), *act)])
+            }
         }
     }
 
@@ -266,6 +270,10 @@ impl World for LabWorld {
             FaultWork::Process(target, act) => {
                 let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;
                 process::inject(lab, self.journal()?, name, target, *act)
+            }
+            FaultWork::Service(which, act) => {
+                let which = which.filled(&self.variables);
+                service::inject(self.journal()?, name, &which, *act)
             }
             FaultWork::DiskFill(spec) => {
                 let fill = self.disk(spec)?;

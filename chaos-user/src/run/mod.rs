@@ -18,6 +18,7 @@ mod process;
 mod recovery;
 mod redact;
 mod safeguard;
+mod service;
 mod signals;
 mod values;
 mod workload;

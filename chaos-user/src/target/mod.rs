@@ -8,6 +8,7 @@ mod process;
 mod process_error;
 mod program;
 mod sandbox;
+mod service;
 mod spawner;
 
 pub use beside::{Beside, start_beside};
@@ -18,4 +19,5 @@ pub use process::{Process, ProcessCommand, RestartPolicy};
 pub use process_error::{ProcessError, SandboxStep};
 pub use program::find_program;
 pub use sandbox::Surroundings;
+pub use service::{ServiceCall, ServiceError, ServiceState, ServiceView};
 pub use spawner::{Spawner, wait_readable};

@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, disk, value};
+use super::{Failed, disk, service, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
@@ -47,7 +47,7 @@ const DUPLICATE: &str = "fault, duration, node, direction, devices, protocol, lo
                          local-ports, remote-ports, flows, connections, seed, share, exact, copies";
 const CORRUPT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                        local-ports, remote-ports, flows, connections, seed, share, exact, checksum";
-const PROCESS: &str = "fault, duration, node, process";
+const PROCESS: &str = "fault, duration, node, process, container, socket";
 
 pub(super) fn fault(
     context: &Context<'_>,
@@ -81,6 +81,14 @@ pub(super) fn fault(
     };
     let work = match kind {
         Word::Process(act) => {
+            if let Some(service) = service::service(document)? {
+                if let Some(node) = document.node.as_ref().or(document.process.as_ref()) {
+                    let problem = Problem::Exclusive { one: "container", other: "process" };
+                    return Err((node.referenced.into(), problem));
+                }
+                let seed = document.seed.as_ref().map(|seed| seed.value);
+                return Ok(FaultSpec { work: FaultWork::Service(service, act), duration, seed });
+            }
             let node = document.node.as_ref().map(|node| node.value.clone());
             let process = document.process.as_ref().map(|process| process.value.clone());
             let node = node.or_else(|| context.target.node.clone());

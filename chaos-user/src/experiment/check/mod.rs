@@ -6,6 +6,7 @@ mod fault;
 mod group;
 mod observe;
 mod provider;
+mod service;
 mod tolerance;
 mod value;
 mod workload;
@@ -216,7 +217,7 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
                     vec![&target.node]
                 }
-                FaultWork::DiskFill(_) => Vec::new(),
+                FaultWork::DiskFill(_) | FaultWork::Service(..) => Vec::new(),
                 FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
             },
             Provider::Log(LogCall { source: LogSource::Process(target), .. })

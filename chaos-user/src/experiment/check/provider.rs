@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::activity::Context;
-use super::{Failed, fault, observe, value, workload};
+use super::{Failed, fault, observe, service, value, workload};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
@@ -30,11 +30,12 @@ enum Type {
     Procfs,
     Metrics,
     Prometheus,
+    Container,
     Chaos,
     Python,
 }
 
-const TYPES: [(&str, Type); 10] = [
+const TYPES: [(&str, Type); 11] = [
     ("http", Type::Http),
     ("process", Type::Process),
     ("tcp", Type::Tcp),
@@ -43,6 +44,7 @@ const TYPES: [(&str, Type); 10] = [
     ("procfs", Type::Procfs),
     ("metrics", Type::Metrics),
     ("prometheus", Type::Prometheus),
+    ("container", Type::Container),
     ("chaos", Type::Chaos),
     ("python", Type::Python),
 ];
@@ -118,6 +120,11 @@ pub(super) fn provider(
         }
         Type::Prometheus => {
             observe::prometheus(document, place, timeout(HTTP_TIMEOUT)?).map(Provider::Prometheus)
+        }
+        Type::Container => {
+            only(document, "container", "container, socket")?;
+            let what = "a container provider";
+            service::needed(document, place, what, "container").map(Provider::Service)
         }
         Type::Chaos => match &document.workload {
             Some(written) => {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::undo::{FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, Undo};
+use super::super::undo::{
+    FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, ServiceUndo, Undo,
+};
 use crate::host::ProcessId;
 use crate::kernel::bpf::HookPoint;
 use crate::kernel::netns::NetNs;
@@ -39,6 +41,8 @@ pub enum Record {
     Paused(PausedUndo),
     /// A lab of this run may have processes.
     Lab(LabUndo),
+    /// A container that ran may not run.
+    Service(ServiceUndo),
     /// A file may take up the room of a filesystem.
     DiskFill(FillUndo),
     /// The faults are in force.
@@ -63,6 +67,7 @@ impl Record {
             Self::RootNetem(undo) => Some(undo),
             Self::Paused(undo) => Some(undo),
             Self::DiskFill(undo) => Some(undo),
+            Self::Service(undo) => Some(undo),
             Self::Lab(undo) => Some(undo),
             Self::Begin { .. }
             | Self::Guardian { .. }

@@ -5,12 +5,14 @@ mod filter;
 mod lab;
 mod paused;
 mod root_netem;
+mod service;
 
 pub use fill::FillUndo;
 pub use filter::FilterUndo;
 pub use lab::LabUndo;
 pub use paused::PausedUndo;
 pub use root_netem::RootNetemRecord;
+pub use service::ServiceUndo;
 
 use std::error::Error;
 

@@ -1,0 +1,40 @@
+//! Faults of services.
+
+use super::event::RuleText;
+use super::world::{ActiveFault, Trouble};
+use crate::exit::Exit;
+use crate::experiment::{ProcessAct, Supervised};
+use crate::fault::{ActiveService, Journal, RuleEvidence};
+
+/// What it will do, in words.
+pub(super) fn explain(name: &str, service: &Supervised, act: ProcessAct) -> RuleText {
+    RuleText { rule: name.to_owned(), text: format!("{act} {service}") }
+}
+
+/// Does it.
+pub(super) fn inject(
+    journal: &Journal,
+    name: &str,
+    service: &Supervised,
+    act: ProcessAct,
+) -> Result<Box<dyn ActiveFault>, Trouble> {
+    let active = ActiveService::start(journal, service, act);
+    let active = active.map_err(|error| Trouble::new(&error, error.exit()))?;
+    Ok(Box::new(Disturbed { evidence: active.evidence(name), active }))
+}
+
+struct Disturbed {
+    active: ActiveService,
+    evidence: RuleEvidence,
+}
+
+impl ActiveFault for Disturbed {
+    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+        self.active.heal().map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
+        let mut remarks = Vec::new();
+        if self.evidence.matched == 0 {
+            remarks.push("it did not run before, so it was left alone".into());
+        }
+        Ok((vec![self.evidence], remarks))
+    }
+}

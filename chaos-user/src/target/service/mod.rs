@@ -1,0 +1,69 @@
+//! Services that something else supervises: containers.
+
+mod ask;
+mod container;
+mod error;
+
+use serde_json::Value;
+
+pub use error::ServiceError;
+
+use crate::experiment::Supervised;
+
+/// What a service does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// It does not run.
+    Stopped,
+}
+
+/// What is asked of a service's supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceCall {
+    /// To start it.
+    Start,
+    /// To end it as on any day.
+    Stop,
+    /// To send SIGKILL to all its processes.
+    Kill,
+    /// To freeze it.
+    Pause,
+    /// To let it go on.
+    Resume,
+    /// To end it and start it again.
+    Restart,
+}
+
+/// What is known of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceView {
+    /// What it does.
+    pub state: ServiceState,
+    /// Its main process.
+    pub pid: Option<u32>,
+    /// Everything, for probes.
+    pub output: Value,
+    /// Its full id, which shows in the cgroups of its processes.
+    pub id: String,
+}
+
+impl Supervised {
+    /// Looks at it.
+    pub fn look(&self) -> Result<ServiceView, ServiceError> {
+        match self {
+            Self::Container { name, socket } => container::look(name, socket),
+        }
+    }
+
+    /// Asks its supervisor for something. Returns once that was accepted; [`Self::look`] tells
+    /// whether it is done.
+    pub fn ask(&self, call: ServiceCall) -> Result<(), ServiceError> {
+        match self {
+            Self::Container { name, socket } => container::ask(name, socket, call),
+        }
+    }
+}

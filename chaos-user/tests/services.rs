@@ -1,0 +1,247 @@
+//! Containers that are stopped, killed, paused and restarted, through a stand-in for the Docker
+//! engine that speaks its protocol. Root.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What a stand-in supervises, and what it was asked to do.
+#[derive(Debug)]
+struct Supervised {
+    running: bool,
+    paused: bool,
+    pid: u32,
+    restarts: u32,
+    /// Whether what is killed is started again at once.
+    comes_back: bool,
+    asked: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Shared(Arc<Mutex<Supervised>>);
+
+impl Shared {
+    fn new(running: bool) -> Self {
+        Self(Arc::new(Mutex::new(Supervised {
+            running,
+            paused: false,
+            pid: 100,
+            restarts: 0,
+            comes_back: false,
+            asked: Vec::new(),
+        })))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Supervised) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ask(&self, what: &str) {
+        self.with(|it| {
+            it.asked.push(what.to_owned());
+            match what {
+                "start" | "restart" => (it.running, it.paused, it.pid) = (true, false, it.pid + 1),
+                "kill" if it.comes_back => (it.pid, it.restarts) = (it.pid + 1, it.restarts + 1),
+                "stop" | "kill" => it.running = false,
+                "pause" => it.paused = true,
+                "unpause" => it.paused = false,
+                other => panic!("asked to {other}"),
+            }
+        });
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.with(|it| it.asked.clone())
+    }
+}
+
+struct Host {
+    folder: TempDir,
+    docker: PathBuf,
+}
+
+impl Host {
+    /// An engine with the container `shop` alone.
+    fn new(container: &Shared) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = folder.path().join("docker.sock");
+        let (listener, container) = (UnixListener::bind(&docker).unwrap(), container.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                engine(&stream.unwrap(), &container);
+            }
+        });
+        Self { folder, docker }
+    }
+
+    fn chaos(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command
+            .args(arguments)
+            .env("CHAOS_STATE_DIR", self.folder.path().join("state"))
+            .env_remove("SSH_CONNECTION")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// An experiment with a probe that holds before and after, and one that holds during `fault`.
+    fn experiment(&self, fault: &str, during: &str) -> String {
+        let socket = self.docker.display();
+        let place = format!("container, container: shop, socket: {socket}");
+        let fault = fault.replace("SOCKET", &socket.to_string());
+        let text = format!(
+            "title: The shop is gone for a while
+steady-state-hypothesis:
+  title: It runs
+  probes:
+    - name: runs
+      during: [before, after]
+      provider: {{ type: {place} }}
+      tolerance: {{ type: jsonpath, path: $.running, expect: true }}
+    - name: under-the-fault
+      during: fault
+      provider: {{ type: {place} }}
+      tolerance: {{ type: jsonpath, path: {during} }}
+method:
+  - {{ name: outage, type: action, provider: {{ type: chaos, {fault} }} }}
+recovery: {{ within: 5s, stable: 100ms }}
+"
+        );
+        let path = self.folder.path().join("shop.yaml");
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn run(&self, fault: &str, during: &str) -> (i32, Value) {
+        let experiment = self.experiment(fault, during);
+        let done = self.chaos(&["run", "--json", &experiment]).output().unwrap();
+        let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or(Value::Null);
+        (done.status.code().unwrap_or_else(|| panic!("{done:?}")), runs[0].clone())
+    }
+}
+
+/// Answers one request as the Docker engine does.
+fn engine(stream: &UnixStream, container: &Shared) {
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let request = lines.next().unwrap();
+    while lines.next().is_some_and(|line| !line.is_empty()) {}
+    let mut words = request.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let what = path.strip_prefix("/containers/shop/");
+    let (status, body) = match (method, what) {
+        ("GET", Some("json")) => (
+            "200 OK",
+            container.with(|it| {
+                json!({
+                "Id": "f00d", "RestartCount": it.restarts,
+                "State": {
+                    "Status": if it.running { "running" } else { "exited" },
+                    "Running": it.running, "Paused": it.running && it.paused,
+                    "Pid": if it.running { it.pid } else { 0 }, "ExitCode": 137, "OOMKilled": false,
+                },
+            })
+            .to_string()
+            }),
+        ),
+        ("POST", Some(what)) => {
+            assert!(what != "kill" || query == "signal=SIGKILL", "{query}");
+            container.ask(what);
+            ("204 No Content", String::new())
+        }
+        _ => ("404 Not Found", json!({"message": "No such container"}).to_string()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
+    let _ = write!(&mut &*stream, "{head}Connection: close\r\n\r\n{body}");
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_mins(1);
+    while !holds() {
+        assert!(Instant::now() < until, "it never came true: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_container_is_stopped_killed_and_paused_and_runs_again() {
+    let container = Shared::new(true);
+    let host = Host::new(&container);
+    for (act, during) in [
+        ("stop", "$.running, expect: false"),
+        ("kill", "$.exit_code, expect: 137"),
+        ("pause", "$.paused, expect: true"),
+    ] {
+        let fault = format!("fault: {act}, container: shop, socket: SOCKET, duration: 600ms");
+        let (code, run) = host.run(&fault, during);
+        assert_eq!(code, 0, "{act}: {run:#}");
+        assert_eq!(run["faults"][0]["evidence"][0]["acted"], 1, "{act}: {run:#}");
+    }
+    assert_eq!(container.asked(), ["stop", "start", "kill", "start", "pause", "unpause"]);
+    // Its engine starts it again by itself: the fault acted, and there is nothing to undo.
+    container.with(|it| it.comes_back = true);
+    let fault = "fault: kill, container: shop, socket: SOCKET, duration: 600ms";
+    let (code, run) = host.run(fault, "$.restarts, at-least: 1");
+    assert_eq!(code, 0, "{run:#}");
+    assert_eq!(container.asked()[6..], ["kill"]);
+}
+
+#[test]
+fn what_does_not_run_is_left_alone_and_what_is_not_there_is_told() {
+    let container = Shared::new(false);
+    let host = Host::new(&container);
+    let socket = host.docker.display().to_string();
+    let experiment = host.folder.path().join("bare.yaml");
+    let bare = |fault: &str| {
+        let provider = format!("{{ type: chaos, {fault}, duration: 50ms }}");
+        let text =
+            format!("title: t\nmethod:\n  - {{ name: f, type: action, provider: {provider} }}\n");
+        fs::write(&experiment, text).unwrap();
+        let done = host.chaos(&["run", "--json", "bare.yaml"]).output().unwrap();
+        let runs: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let because = runs[0]["because"].as_str().unwrap().to_owned();
+        (done.status.code().unwrap(), because)
+    };
+    let (code, why) = bare(&format!("fault: stop, container: shop, socket: {socket}"));
+    assert_eq!(code, 2, "{why}");
+    assert!(container.asked().is_empty(), "{:?}", container.asked());
+    let (code, why) = bare("fault: kill, container: shop, socket: /nonexistent/docker.sock");
+    assert_eq!(code, 4, "{why}");
+    assert!(why.contains("cannot reach the container engine at /nonexistent/docker.sock"), "{why}");
+    let (code, why) = bare(&format!("fault: kill, container: shup, socket: {socket}"));
+    assert_eq!((code, why.as_str()), (64, "there is no container `shup` on this host"));
+}
+
+#[test]
+fn a_container_runs_again_when_the_tool_is_killed() {
+    let container = Shared::new(true);
+    let host = Host::new(&container);
+    let experiment = host.experiment(
+        "fault: stop, container: shop, socket: SOCKET, duration: 60s",
+        "$.running, expect: false",
+    );
+    let mut run = host.chaos(&["run", &experiment]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("stopped", || !container.with(|it| it.running));
+    kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGKILL).unwrap();
+    run.wait().unwrap();
+    eventually("running again", || {
+        let healed = host.chaos(&["heal"]).output().unwrap();
+        assert_eq!(healed.status.code(), Some(0), "{healed:?}");
+        container.with(|it| it.running)
+    });
+    assert_eq!(container.asked(), ["stop", "start"]);
+}
