@@ -100,6 +100,7 @@ fn fault(link: &Link) -> Result<Round> {
         lasts: Span::from_secs(5),
         seed: 1,
         mechanism: Mechanism::Auto,
+        detours: chaos::fault::Detours::default(),
         trace_rate: 0,
     };
     std::thread::sleep(SETTLE);

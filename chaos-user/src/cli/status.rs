@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::table;
 use crate::exit::Exit;
-use crate::fault::{Record, RuleEvidence, leftovers, live_counters, runs};
+use crate::fault::{Record, RootNetemRecord, RuleEvidence, leftovers, live_counters, runs};
 use crate::host::boot_time;
 
 /// Show what is active on this host, with live counters, and what crashed runs left
@@ -74,7 +74,9 @@ impl StatusArgs {
                 for (rule, text) in &fault.rules {
                     println!("    {rule}: {text}");
                 }
-                print!("{}", table::evidence(&fault.evidence));
+                if !fault.evidence.is_empty() {
+                    print!("{}", table::evidence(&fault.evidence));
+                }
             }
         }
         Ok(Exit::Pass)
@@ -97,7 +99,20 @@ fn gather() -> anyhow::Result<Status> {
             faults: Vec::new(),
         };
         for record in run.records {
-            let Record::Active { faults, deadline } = record else { continue };
+            let (faults, deadline) = match record {
+                Record::Active { faults, deadline } => (faults, deadline),
+                Record::RootNetem(RootNetemRecord { netns, undo }) => {
+                    entry.faults.push(FaultStatus {
+                        name: "netem".into(),
+                        netns_inode: netns.inode,
+                        attached: vec![format!("root qdisc {} of {}", undo.ours, undo.device)],
+                        rules: Vec::new(),
+                        evidence: Vec::new(),
+                    });
+                    continue;
+                }
+                _ => continue,
+            };
             let remaining = deadline.saturating_sub(boot_time()) / 1_000_000;
             entry.remaining_ms = entry.remaining_ms.max(remaining);
             for fault in faults {

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use crate::guard::RulesDocument;
 
-use super::units::{Bytes, Percent, PortRange, Protocol, Span};
+use super::units::{Bytes, Percent, PortRange, Protocol, Rate, Span};
 use super::workload_document::WorkloadDocument;
 
 pub(super) type Text = Spanned<String>;
@@ -207,8 +207,22 @@ pub(super) struct ProviderDocument {
     pub(super) socket: Option<Text>,
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
+    pub(super) latency: Option<Spanned<Span>>,
+    pub(super) jitter: Option<Spanned<Span>>,
+    pub(super) correlation: Option<Spanned<Percent>>,
+    pub(super) distribution: Option<Text>,
+    pub(super) duplicate: Option<Spanned<Percent>>,
+    pub(super) corrupt: Option<Spanned<Percent>>,
+    pub(super) reorder: Option<Spanned<Percent>>,
+    pub(super) gap: Option<Spanned<u32>>,
+    pub(super) rate: Option<Spanned<Rate>>,
+    pub(super) limit: Option<Spanned<u32>>,
+    pub(super) ecn: Option<Spanned<bool>>,
     pub(super) force: Option<Spanned<bool>>,
     pub(super) workload: Option<Spanned<WorkloadDocument>>,
+    pub(super) backend: Option<Text>,
+    pub(super) ramp: Option<Spanned<Span>>,
+    pub(super) queue: Option<Spanned<u32>>,
 }
 
 impl ProviderDocument {
@@ -230,7 +244,9 @@ impl ProviderDocument {
             module, func, secrets, fault, duration, behavior, between, node, process, direction,
             devices, protocol, local, remote, local_ports as "local-ports",
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
-            checksum, seed, level, leave, force, container, socket, workload
+            checksum, seed, level, leave, latency, jitter,
+            correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
+            backend, ramp, queue, container, socket, workload
         )
     }
 }

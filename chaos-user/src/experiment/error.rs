@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{Error as YamlError, Location};
 
 use super::units::{UnitError, nearest};
+use crate::kernel::netlink::qdisc::InvalidQdisc;
 
 /// A line and a column, both from 1; 0 when unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,6 +65,9 @@ pub enum Problem {
     /// A quantity.
     #[error("{0}")]
     Unit(#[from] UnitError),
+    /// A netem that no kernel could carry out.
+    #[error("{0}")]
+    Netem(InvalidQdisc),
     /// A value that is not understood.
     #[error("{what} must be {wanted}, not {given}")]
     Value { what: &'static str, wanted: &'static str, given: String },

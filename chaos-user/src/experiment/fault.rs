@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::service::Supervised;
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
-use crate::plan::{Connections, Corrupt, Duplicate, FillLevel, Loss};
+use crate::fault::Backend;
+use crate::kernel::netlink::qdisc::Netem;
+use crate::plan::{Connections, Corrupt, Duplicate, FillLevel, Impairment, Loss};
 
 /// A fault to inject.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +27,8 @@ pub struct FaultSpec {
 pub enum FaultWork {
     /// Something with packets.
     Network(NetworkSpec),
+    /// Something with all that leaves a device.
+    Netem(Box<NetemSpec>),
     /// Something with a process of the lab.
     Process(Target, ProcessAct),
     /// Something with a container of this host.
@@ -55,6 +59,19 @@ pub enum DiskPlace {
     Data(Target),
 }
 
+/// netem for whole devices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetemSpec {
+    /// The node they belong to; `None` is this host.
+    pub node: Option<String>,
+    /// Their names, at least one.
+    pub devices: Vec<String>,
+    /// What happens to the packets.
+    pub netem: Netem,
+    /// Go on where qdiscs cannot be put back.
+    pub force: bool,
+}
+
 /// Rules in the namespaces of some nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSpec {
@@ -64,6 +81,8 @@ pub struct NetworkSpec {
     pub remote_nodes: Vec<String>,
     /// What happens to the packets.
     pub behavior: Behavior,
+    /// How they are held, if they are; `behavior` says nothing then.
+    pub detour: Option<Box<DetourSpec>>,
     /// Seen from `nodes`.
     pub direction: Direction,
     /// Device names on `nodes`; empty is all.
@@ -82,6 +101,17 @@ pub struct NetworkSpec {
     pub flows: Option<Percent>,
     /// Age of TCP connections.
     pub connections: Option<Connections>,
+}
+
+/// Packets are held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetourSpec {
+    /// What happens to them meanwhile.
+    pub impairment: Impairment,
+    /// Who holds them.
+    pub backend: Backend,
+    /// How long it takes to grow from nothing to the whole.
+    pub ramp: Span,
 }
 
 /// What happens to the packets that are chosen.

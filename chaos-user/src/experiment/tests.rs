@@ -73,7 +73,7 @@ fn mistakes_are_told_with_their_place() {
     };
     insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
     insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
-    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, stop, kill, pause, restart, disk-fill");
+    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
@@ -190,7 +190,7 @@ fn faults_of_hosts_are_read_strictly() {
             "title: t\nlab: l\nmethod:\n  - {{ name: f, type: action,\n      provider: {{ type: chaos, {text} }} }}\n"
         ))
     };
-    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, stop, kill, pause, restart, disk-fill");
+    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill");
     insta::assert_snapshot!(fault("fault: disk-fill, path: /x"), @"e.yaml:5:17: the fault `disk-fill` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, node: n"), @"e.yaml:5:17: the fault `disk-fill` without `path` needs `process`, here or as a key of `target`");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90"), @"e.yaml:5:81: `90` is not a percentage: it has no unit; did you mean `90%`?");
@@ -274,4 +274,36 @@ fn groups_are_flat_and_have_nothing_but_members() {
     }
     let told = refused(&format!("title: t\nmethod: []\nrollbacks:\n  - parallel: [{one}]\n"));
     assert!(told.contains("belongs into the method"), "{told}");
+}
+
+#[test]
+fn a_whole_device_is_named_and_its_netem_checked() {
+    let file = |keys: &str| {
+        format!(
+            "title: t\nmethod:\n  - name: slow\n    type: action\n    provider: {{ type: chaos, \
+             fault: netem, duration: 1s, {keys} }}\n"
+        )
+    };
+    let read = Experiment::parse(
+        &file("devices: [lo], latency: 500ms, jitter: 50ms, distribution: normal, reorder: 25%"),
+        Path::new("e.yaml"),
+    );
+    let read = read.unwrap();
+    let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
+    let FaultWork::Netem(spec) = &fault.work else { panic!("no netem") };
+    assert_eq!(
+        spec.netem.to_string(),
+        "delay 500ms ± 50ms normal, reorder 25.00%, limit 100000 packets"
+    );
+    for (keys, message) in [
+        ("latency: 1ms", "needs `devices`"),
+        ("devices: [lo]", "needs `latency`"),
+        ("devices: [lo], latency: 1ms, remote: [10.0.0.1]", "`remote` has no meaning"),
+        ("devices: [lo], latency: 1ms, jitter: 3s", "2.147483647"),
+        ("devices: [lo], latency: 1ms, jitter: 1ms, distribution: norml", "did you mean `normal`"),
+        ("devices: [eth0], node: server, latency: 1ms", "no `lab`"),
+    ] {
+        let text = refused(&file(keys));
+        assert!(text.contains(message), "{keys}: {text}");
+    }
 }

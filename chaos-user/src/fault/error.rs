@@ -1,6 +1,6 @@
 //! Why a fault could not be started or taken back.
 
-use super::JournalError;
+use super::{DetourError, JournalError, LockedOut, RootNetemError};
 use crate::exit::Exit;
 use crate::host::CgroupError;
 use crate::kernel::bpf::BpfError;
@@ -55,6 +55,15 @@ pub enum FaultError {
     /// Without an undo record on disk nothing is touched.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A whole device's netem.
+    #[error(transparent)]
+    RootNetem(#[from] RootNetemError),
+    /// Packets could not be sent on a detour.
+    #[error(transparent)]
+    Detour(#[from] DetourError),
+    /// The operator would be cut off.
+    #[error(transparent)]
+    LockedOut(#[from] LockedOut),
     /// After healing, something of ours is still there.
     #[error("could not put everything back: {}; run `chaos heal`", left.join("; "))]
     NotHealed {
@@ -71,6 +80,7 @@ impl FaultError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Cgroup(CgroupError::NotMounted)
+            | Self::LockedOut(_)
             | Self::NoDevices { .. }
             | Self::Bpf(_)
             | Self::Netlink(_)
@@ -79,6 +89,8 @@ impl FaultError {
                 Exit::Usage
             }
             Self::Journal(_) | Self::Thread(_) => Exit::ToolFailed,
+            Self::RootNetem(error) => error.exit(),
+            Self::Detour(error) => error.exit(),
             Self::NotHealed { .. } => Exit::NotHealed,
         }
     }

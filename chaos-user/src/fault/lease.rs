@@ -7,12 +7,16 @@ use std::time::Duration;
 use super::FaultError;
 use crate::host::boot_time;
 use crate::kernel::bpf::LeaseHandle;
+use crate::kernel::delay_line::Heartbeat;
 
 /// How long rules outlive a controller that is killed or stopped.
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 
 /// Long enough before the lease ends that a busy host does not lose it.
 const EXTEND_EVERY: Duration = Duration::from_millis(100);
+
+/// A lease, and who holds packets in this process, if anybody does.
+pub(super) type Kept = (LeaseHandle, Option<Heartbeat>);
 
 /// Extends leases from a thread of its own until it is dropped.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn start(leases: Vec<LeaseHandle>) -> Result<Self, FaultError> {
+    pub(super) fn start(leases: Vec<Kept>) -> Result<Self, FaultError> {
         extend(&leases);
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
@@ -47,9 +51,15 @@ impl Drop for Keeper {
     }
 }
 
-fn extend(leases: &[LeaseHandle]) {
-    let until = boot_time().saturating_add(LEASE.as_nanos() as u64);
-    for lease in leases {
-        lease.extend(until);
+fn extend(leases: &[Kept]) {
+    let lease = LEASE.as_nanos() as u64;
+    let until = boot_time().saturating_add(lease);
+    for (handle, holder) in leases {
+        handle.extend(until);
+        handle.extend_detours(match holder {
+            None => until,
+            // A thread that has ended gives no sign any more: packets pass at once.
+            Some(heartbeat) => heartbeat.last().map_or(0, |last| last.saturating_add(lease)),
+        });
     }
 }

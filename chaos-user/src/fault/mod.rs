@@ -5,10 +5,12 @@
 //! come into force with one store per namespace. The kernel ends each rule at its deadline, and all
 //! rules when the lease runs out; [`Active::heal`] (or dropping it) takes everything away.
 
+mod detour;
 mod disk_fill;
 mod error;
 mod evidence;
 mod guardian;
+mod harm;
 mod journal;
 mod lease;
 mod lockout;
@@ -19,7 +21,9 @@ mod root_netem;
 mod scope;
 mod service;
 mod undo;
+mod whole_device;
 
+pub use detour::{Backend, DetourError, Detours, MeasuredDelay};
 pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;
 pub use evidence::{Fault, RuleEvidence};
@@ -40,6 +44,7 @@ pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed
 pub use scope::{Preview, default_devices, preview};
 pub use service::{ActiveService, ServiceFaultError};
 pub use undo::{
-    FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, ServiceUndo, Undo, UndoError,
-    Undone,
+    FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord, ServiceUndo, SysctlUndo,
+    Undo, UndoError, Undone,
 };
+pub use whole_device::{ActiveWholeDevice, NetemCounts, WholeDevice};

@@ -10,7 +10,7 @@ use chaos_common::Hook;
 use super::journal::{Entry, Journal, Record};
 use super::lease::Keeper;
 use super::scope::Scope;
-use super::{Fault, FaultError, RuleEvidence};
+use super::{Detours, Fault, FaultError, MeasuredDelay, RuleEvidence};
 use crate::experiment::units::Span;
 use crate::host::boot_time;
 use crate::kernel::bpf::{HookPoint, Mechanism};
@@ -32,6 +32,8 @@ pub struct NetworkFault {
     pub seed: u64,
     /// How to attach.
     pub mechanism: Mechanism,
+    /// What happens to the packets of rules that take them aside.
+    pub detours: Detours,
     /// Log lines per second and CPU from the eBPF side; 0 is none.
     pub trace_rate: u32,
 }
@@ -94,7 +96,7 @@ impl Active {
         let now = boot_time();
         let end_of = |fault: &NetworkFault| now.saturating_add(fault.lasts.nanos());
         *deadline = faults.iter().map(end_of).max().unwrap_or(now);
-        *keeper = Some(Keeper::start(scopes.iter().map(Scope::lease).collect())?);
+        *keeper = Some(Keeper::start(scopes.iter().map(Scope::kept).collect())?);
         for (scope, fault) in scopes.iter_mut().zip(faults) {
             scope.arm(now, end_of(fault))?;
         }
@@ -124,10 +126,21 @@ impl Active {
         Ok(all)
     }
 
+    /// How long packets were held, by rule, as far as this process holds them.
+    pub fn delays(&self) -> Vec<MeasuredDelay> {
+        self.scopes.iter().flat_map(Scope::delays).collect()
+    }
+
+    /// Who holds packets, in words.
+    pub fn holders(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().filter_map(Scope::holder)
+    }
+
     /// What is worth a warning: packets that escaped a rule although it chose them.
     pub fn remarks(&self) -> Result<Vec<String>, FaultError> {
         let mut remarks = Vec::new();
         for scope in &self.scopes {
+            remarks.extend(scope.detour_remarks());
             let hooks = scope.hooks()?;
             for hook in Hook::ALL {
                 let counters = hooks.hook(hook);
@@ -136,6 +149,13 @@ impl Active {
                         "flows with at least {} packets matched more than {} rules of `{}`; the surplus rules did nothing to them",
                         counters.overflow,
                         chaos_common::MAX_MATCHES,
+                        scope.name()
+                    ));
+                }
+                if counters.detour_failed > 0 {
+                    remarks.push(format!(
+                        "{} packets of `{}` were not held: the detour was gone, too narrow, or its lease had run out",
+                        counters.detour_failed,
                         scope.name()
                     ));
                 }

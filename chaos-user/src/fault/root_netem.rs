@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Exit;
 use crate::kernel::netlink::qdisc::{
     Applied, Counters, Handle, InvalidQdisc, Netem, NotRestorable, Place, QdiscError, QdiscSpec,
     Restore, RestoreError, RootQdisc, TcSocket, Unconfirmed, Write,
@@ -57,7 +58,7 @@ pub enum RootNetemError {
         reason: NotRestorable,
     },
     /// The kernel refused, or did something else; the device is as before.
-    #[error(transparent)]
+    #[error("{}{}", .0, alternative(.0))]
     Qdisc(#[from] QdiscError),
     /// Applying failed, and what was there did not come back either.
     #[error("{cause}; and after that {restore}")]
@@ -86,6 +87,27 @@ pub enum RootNetemError {
     /// What was there did not come back.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+}
+
+impl RootNetemError {
+    /// The exit code that fits.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoDevice { .. } | Self::Invalid(_) | Self::Qdisc(QdiscError::Invalid(_)) => {
+                Exit::Usage
+            }
+            Self::Occupied { .. }
+            | Self::NotRestorable { .. }
+            | Self::Qdisc(_)
+            | Self::Namespace(_) => Exit::HostUnable,
+            Self::Stuck { .. } | Self::Replaced { .. } | Self::Restore(_) => Exit::NotHealed,
+        }
+    }
+}
+
+/// What does without netem.
+fn alternative(error: &QdiscError) -> &'static str {
+    if error.is_unsupported() { "; `chaos inject delay` works on every kernel" } else { "" }
 }
 
 /// How a device is left after healing.

@@ -6,14 +6,16 @@ use std::sync::mpsc::Sender;
 
 use chaos_common::Hook;
 
+use super::detour::{self, Detour, HOOKS, Surroundings, Way, is_detour};
 use super::journal::{ActiveFault, ActiveRule, Entry, HostLock, Journal, Record};
+use super::lease::Kept;
 use super::network::end;
-use super::{Fault, FaultError, FilterUndo, NetworkFault, RuleEvidence};
+use super::{Fault, FaultError, FilterUndo, MeasuredDelay, NetworkFault, RuleEvidence};
 use crate::experiment::units::{Direction, nearest};
 use crate::host::Cgroups;
 use crate::kernel::bpf::{
-    Attached, CgroupProgram, Device, EventStream, HookPoint, HookSnapshot, LeaseHandle, Mechanism,
-    Object, Sizes, TcProgram, Trace,
+    Attached, CgroupProgram, DetourAt, Device, EventStream, HookPoint, HookSnapshot, LeaseHandle,
+    Mechanism, Object, Sizes, TcProgram, Trace,
 };
 use crate::kernel::netlink::{Link, Netlink};
 use crate::kernel::netns::NetNs;
@@ -22,7 +24,8 @@ use crate::plan::{Action, Compiled, Request, compile};
 /// The devices whose traffic the local stack sends and receives: up, and no port of a bridge or
 /// bond, whose packets are seen on the device above already.
 pub fn default_devices(links: &[Link]) -> Vec<Link> {
-    links.iter().filter(|link| link.up && link.master.is_none()).cloned().collect()
+    let carries = |link: &&Link| link.up && link.master.is_none() && !is_detour(&link.name);
+    links.iter().filter(carries).cloned().collect()
 }
 
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(super) struct Scope {
     events: EventStream,
     trace: Option<Trace>,
     attached: Vec<Placed>,
+    detour: Option<Detour>,
 }
 
 /// A program in its place, with the record of it if it would stay there without this process.
@@ -73,8 +77,10 @@ impl Scope {
             events,
             trace: log,
             attached: Vec::new(),
+            detour: None,
         };
         // From here on dropping the scope undoes what was attached.
+        scope.detour(&used, journal)?;
         scope.attach_tc(&used, journal)?;
         scope.attach_cgroups()?;
         Ok(scope)
@@ -86,7 +92,60 @@ impl Scope {
         let tables = compile(&request)?.tables;
         let filled = self.object.fill(&tables)?;
         self.object.flip(filled, self.netns_cookie);
+        if let Some(detour) = &mut self.detour {
+            detour.start_ramp(&self.fault.detours)?;
+        }
         Ok(())
+    }
+
+    /// Sets up the way for packets of rules that take them aside.
+    fn detour(&mut self, used: &[&Link], journal: &Journal) -> Result<(), FaultError> {
+        let mut ways = Vec::new();
+        for (impairment, (rule, _)) in self.fault.detours.rules.iter().enumerate() {
+            let Some(named) = self.devices.get(*rule) else { continue };
+            let passes = |link: &&&Link| {
+                let by_default = named.is_empty() && link.master.is_none();
+                named.contains(&link.index) || by_default && !is_detour(&link.name)
+            };
+            for link in used.iter().filter(passes) {
+                for hook in HOOKS.into_iter().filter(|hook| self.hooks[*rule].contains(hook)) {
+                    let at = DetourAt { rule: *rule as u32, device: link.index, hook };
+                    ways.push(Way { at, impairment });
+                }
+            }
+        }
+        let surroundings = Surroundings {
+            netns: &self.fault.netns,
+            journal,
+            mechanism: self.fault.mechanism,
+            seed: self.fault.seed,
+            devices: used,
+        };
+        let fault = &self.fault;
+        self.detour = Detour::set_up(&fault.detours, &ways, &mut self.object, &surroundings)?;
+        Ok(())
+    }
+
+    /// How long packets were held.
+    pub(super) fn delays(&self) -> Vec<MeasuredDelay> {
+        let name = |rule: usize| {
+            self.fault.rules.get(rule).map_or_else(String::new, |rule| rule.name.clone())
+        };
+        self.detour.as_ref().map_or_else(Vec::new, |detour| detour.measured(&name))
+    }
+
+    /// Who holds packets, in words.
+    pub(super) fn holder(&self) -> Option<&str> {
+        self.detour.as_ref().map(Detour::name)
+    }
+
+    pub(super) fn detour_remarks(&self) -> Vec<String> {
+        self.detour.as_ref().map_or_else(Vec::new, Detour::remarks)
+    }
+
+    /// The lease, and whose death must end the detour.
+    pub(super) fn kept(&self) -> Kept {
+        (self.object.lease(), self.detour.as_ref().and_then(Detour::heartbeat))
     }
 
     fn attach_tc(&mut self, used: &[&Link], journal: &Journal) -> Result<(), FaultError> {
@@ -261,6 +320,10 @@ impl Scope {
     fn detach_all(&mut self) -> Vec<String> {
         self.object.disarm();
         let mut left = Vec::new();
+        // Held packets come back through the programs, so those go last.
+        if let Some(mut detour) = self.detour.take() {
+            left.extend(detour.tear_down(&mut self.object, &self.fault.netns));
+        }
         while let Some(Placed { attached, entry }) = self.attached.pop() {
             let point = attached.point.clone();
             let object = &mut self.object;
@@ -289,6 +352,8 @@ pub struct Preview {
     pub devices: Vec<String>,
     /// Hooks, in words.
     pub programs: Vec<String>,
+    /// Who would hold packets.
+    pub holder: Option<detour::Backend>,
 }
 
 /// Checks a fault as starting it would, and says what would be attached; touches nothing.
@@ -310,6 +375,7 @@ pub fn preview(fault: &NetworkFault) -> Result<Preview, FaultError> {
     Ok(Preview {
         devices: used.iter().map(|link| link.name.clone()).collect(),
         programs: programs.collect(),
+        holder: fault.detours.check()?,
     })
 }
 
@@ -357,7 +423,12 @@ fn resolve_devices<'a>(
     Ok((all, used))
 }
 
-fn find<'a>(name: &str, links: &'a [Link], netns: &NetNs) -> Result<&'a Link, FaultError> {
+/// The device of this name, which has to be up.
+pub(super) fn find<'a>(
+    name: &str,
+    links: &'a [Link],
+    netns: &NetNs,
+) -> Result<&'a Link, FaultError> {
     match links.iter().find(|link| link.name == name) {
         Some(link) if link.up => Ok(link),
         Some(_) => Err(FaultError::DeviceDown { name: name.into() }),

@@ -9,6 +9,7 @@ use crate::experiment::units::{Percent, Span};
 use crate::experiment::{
     Behavior, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, NetworkSpec, Provider,
 };
+use crate::fault::Harm;
 use crate::plan::{Action, Loss, Rule};
 
 /// How far one fault reaches at most.
@@ -73,6 +74,15 @@ impl FaultExtent {
         extent
     }
 
+    /// Of a whole device of this host.
+    pub fn of_device(fault: &str, harm: &Harm, duration: Span) -> Self {
+        let mut extent = Self::none(fault, duration).delaying(harm.delay);
+        extent.hosts.insert(THIS_HOST.to_owned());
+        extent.loss = harm.loss;
+        extent.flows = Percent::ALL;
+        extent
+    }
+
     /// The same, knowing the longest time that it holds packets up.
     #[must_use]
     pub fn delaying(self, delay: Span) -> Self {
@@ -83,6 +93,13 @@ impl FaultExtent {
         let mut extent = Self::none(fault, spec.duration);
         match &spec.work {
             FaultWork::Network(network) => extent.network(network),
+            FaultWork::Netem(netem) => {
+                let host = netem.node.clone().unwrap_or_else(|| THIS_HOST.to_owned());
+                extent.hosts.insert(host);
+                extent.flows = Percent::ALL;
+                let Harm { loss, delay, .. } = Harm::of_netem(&netem.netem);
+                (extent.loss, extent.delay) = (loss, delay);
+            }
             FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Path(_), .. }) => {
                 extent.hosts.insert(THIS_HOST.to_owned());
             }
@@ -115,6 +132,10 @@ impl FaultExtent {
             self.hosts.insert(THIS_HOST.to_owned());
         }
         self.flows = spec.flows.unwrap_or(Percent::ALL);
+        if let Some(detour) = &spec.detour {
+            self.delay = detour.impairment.longest();
+            return;
+        }
         match &spec.behavior {
             Behavior::Drop(loss) => self.loss = share(*loss),
             Behavior::Reject => self.loss = Percent::ALL,

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::kernel::bpf::{Device, Mechanism, Object, Sizes, TcProgram};
-use crate::kernel::netns::NetNs;
+use crate::kernel::netlink::qdisc::{Handle, Netem, Place, QdiscError, TcSocket};
+use crate::kernel::netns::{NetNs, NetNsError};
 use chaos_common::Hook;
 
 use super::Cgroups;
@@ -64,6 +65,16 @@ pub fn features() -> Vec<Feature> {
             },
         ),
         feature(
+            "netem",
+            "whole-device netem, and delays by the kernel; without it the delay line holds packets",
+            "2.6",
+            match netem() {
+                Ok(Ok(())) => Support::Yes,
+                Ok(Err(error)) => Support::No(error.to_string()),
+                Err(error) => Support::Unknown(error.to_string()),
+            },
+        ),
+        feature(
             "tun",
             "the delay line",
             "2.4",
@@ -74,6 +85,16 @@ pub fn features() -> Vec<Feature> {
             },
         ),
     ]
+}
+
+/// Tries netem on the loopback device of a namespace that nobody else sees; the inner error is the
+/// kernel's answer. A kernel that has it as a module loads it.
+pub fn netem() -> Result<Result<(), QdiscError>, NetNsError> {
+    const LOOPBACK: u32 = 1;
+    NetNs::anonymous()?.run(|| {
+        let place = Place::root(LOOPBACK, Handle::qdisc(1));
+        TcSocket::open()?.add(place, &Netem::default().into()).map(drop)
+    })
 }
 
 fn programs() -> Support {

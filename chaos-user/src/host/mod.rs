@@ -13,7 +13,7 @@ mod ssh;
 pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::{boot_id, boot_time};
-pub use feature::{Feature, Support, features};
+pub use feature::{Feature, Support, features, netem};
 pub use input::read_text;
 pub use policy::{POLICY, POLICY_VARIABLE, PolicyError, approval, policies};
 pub use privilege::{Privilege, keep_only};

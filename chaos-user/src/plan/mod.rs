@@ -6,6 +6,7 @@
 mod change;
 mod compile;
 mod fill;
+mod impairment;
 mod masks;
 mod protect;
 mod rule;
@@ -14,6 +15,7 @@ mod selector;
 pub use change::{Checksum, Corrupt, Detour, Duplicate, Police};
 pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
 pub use fill::{FillLevel, Room};
+pub use impairment::{Bottleneck, Impairment, Overtake};
 pub(crate) use protect::protecting;
 pub use protect::{ENDPOINTS, Endpoint, Protect};
 pub use rule::fraction as share_of_flows;

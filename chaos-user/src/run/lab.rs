@@ -9,10 +9,8 @@ use super::disk_fill;
 use super::event::RuleText;
 use super::logs::LogFile;
 use super::network::{self, NodeRules};
-use super::process;
-use super::service;
-use super::workload;
 use super::world::{ActiveFault, Outcome, Trouble, World};
+use super::{netem, process, service, workload};
 use crate::exit::Exit;
 use crate::experiment::{
     Activity, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, LogCall, LogSource,
@@ -242,6 +240,7 @@ impl World for LabWorld {
     fn explain(&self, name: &str, fault: &FaultSpec) -> Result<Vec<RuleText>, Trouble> {
         match &fault.work {
             FaultWork::Network(spec) => Ok(network::explain(&self.rules(name, spec))),
+            FaultWork::Netem(spec) => Ok(netem::explain(name, spec)),
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
             FaultWork::Workload(spec) => Ok(vec![workload::explain(name, spec)]),
@@ -261,11 +260,18 @@ impl World for LabWorld {
             FaultWork::Network(spec) => network::inject(
                 self.journal()?,
                 name,
-                self.rules(name, spec),
+                (self.rules(name, spec), spec.detour.as_deref()),
                 fault.duration.max(Span::from_ms(1)),
                 fault.seed.unwrap_or(self.seed),
                 &self.protect,
                 &|node| self.netns(node),
+            ),
+            FaultWork::Netem(spec) => netem::inject(
+                self.journal()?,
+                name,
+                spec,
+                fault.duration,
+                &self.netns(spec.node.as_deref())?,
             ),
             FaultWork::Process(target, act) => {
                 let lab = self.lab.as_ref().ok_or_else(Self::no_lab)?;

@@ -13,6 +13,7 @@ mod group;
 mod lab;
 mod log;
 mod logs;
+mod netem;
 mod network;
 mod process;
 mod recovery;

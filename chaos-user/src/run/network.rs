@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use super::event::RuleText;
 use super::world::{ActiveFault, Trouble};
-use crate::experiment::{Behavior, NetworkSpec, Prefix, Span};
-use crate::fault::{Active, Journal, NetworkFault, RuleEvidence, Session, protection};
+use crate::experiment::{Behavior, DetourSpec, NetworkSpec, Prefix, Span};
+use crate::fault::{Active, Detours, Journal, NetworkFault, RuleEvidence, Session, protection};
 use crate::host::operator_sessions;
 use crate::kernel::bpf::Mechanism;
 use crate::kernel::netns::NetNs;
-use crate::plan::{Action, Reject, Rule, Selector};
+use crate::plan::{Action, Detour, Loss, Reject, Rule, Selector};
 
 /// The kernel ends the rules this long after the conductor should have.
 const MARGIN: Span = Span::from_secs(2);
@@ -23,11 +23,15 @@ pub(super) fn rules(
     spec: &NetworkSpec,
     addresses: &dyn Fn(&str) -> Vec<IpAddr>,
 ) -> NodeRules {
-    let action = match spec.behavior {
-        Behavior::Drop(loss) => Action::Drop(loss),
-        Behavior::Reject => Action::Reject(Reject::default()),
-        Behavior::Duplicate(duplicate) => Action::Duplicate(duplicate),
-        Behavior::Corrupt(corrupt) => Action::Corrupt(corrupt),
+    let action = match (&spec.detour, spec.behavior) {
+        (Some(detour), _) => {
+            let what = detour.impairment.to_string();
+            Action::Detour(Detour { share: Loss::Always, what })
+        }
+        (None, Behavior::Drop(loss)) => Action::Drop(loss),
+        (None, Behavior::Reject) => Action::Reject(Reject::default()),
+        (None, Behavior::Duplicate(duplicate)) => Action::Duplicate(duplicate),
+        (None, Behavior::Corrupt(corrupt)) => Action::Corrupt(corrupt),
     };
     let rule = |rule_name: String, remote: Vec<Prefix>| Rule {
         name: rule_name,
@@ -86,7 +90,7 @@ pub(super) fn explain(rules: &NodeRules) -> Vec<RuleText> {
 pub(super) fn inject(
     journal: &Journal,
     name: &str,
-    rules: NodeRules,
+    (rules, detour): (NodeRules, Option<&DetourSpec>),
     lasts: Span,
     seed: u64,
     protect: &[Rule],
@@ -95,6 +99,7 @@ pub(super) fn inject(
     let mut faults = Vec::new();
     for (node, mut rules) in rules {
         let place = netns(node.as_deref())?;
+        let held = rules.len();
         if node.is_none() {
             rules.extend(protection(&operator_sessions()));
         }
@@ -106,6 +111,7 @@ pub(super) fn inject(
             lasts: Span::from_nanos(lasts.nanos().saturating_add(MARGIN.nanos())),
             seed,
             mechanism: Mechanism::Auto,
+            detours: detours(detour, held),
             trace_rate: 0,
         });
     }
@@ -114,11 +120,23 @@ pub(super) fn inject(
     Ok(Box::new(Injected(active)))
 }
 
+/// All of a fault's own rules hold packets alike; what protects comes after them.
+fn detours(spec: Option<&DetourSpec>, rules: usize) -> Detours {
+    spec.map_or_else(Detours::default, |spec| Detours {
+        backend: spec.backend,
+        rules: (0..rules).map(|rule| (rule, spec.impairment.clone())).collect(),
+        ramp: spec.ramp,
+    })
+}
+
 struct Injected(Active);
 
 impl ActiveFault for Injected {
     fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
-        let remarks = self.0.remarks().unwrap_or_default();
+        let mut remarks: Vec<String> =
+            self.0.holders().map(|holder| format!("packets were held by: {holder}")).collect();
+        remarks.extend(self.0.delays().iter().map(ToString::to_string));
+        remarks.extend(self.0.remarks().unwrap_or_default());
         let evidence = self.0.heal().map_err(|error| Trouble::new(&error, error.exit()))?;
         Ok((evidence, remarks))
     }

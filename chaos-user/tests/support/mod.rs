@@ -77,6 +77,7 @@ impl Pair {
             lasts: Span::from_secs(60),
             seed: 1,
             mechanism: Mechanism::Auto,
+            detours: chaos::fault::Detours::default(),
             trace_rate: 0,
         }
     }

@@ -131,6 +131,7 @@ fn holder() {
             lasts: Span::from_secs(60),
             seed: 1,
             mechanism,
+            detours: chaos::fault::Detours::default(),
             trace_rate: 0,
         };
         let active = Session::start("held", &[fault]).unwrap();

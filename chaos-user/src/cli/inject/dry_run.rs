@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Request, sockets};
 use crate::exit::Exit;
-use crate::fault::preview;
+use crate::fault::{Backend, preview};
 use crate::guard::Clearance;
 
 #[derive(Debug, Serialize)]
@@ -15,6 +15,7 @@ struct DryRun {
     seed: u64,
     devices: Vec<String>,
     programs: Vec<String>,
+    held_by: Option<Backend>,
     rules: Vec<(String, String)>,
     sockets: Vec<String>,
     sockets_there: usize,
@@ -32,6 +33,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         seed: fault.seed,
         devices: preview.devices,
         programs: preview.programs,
+        held_by: preview.holder,
         rules: fault
             .rules
             .iter()
@@ -58,6 +60,9 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     );
     println!("would attach {} to {}", dry_run.programs.join(", "), dry_run.devices.join(", "));
     println!("{}blast radius: {}", dry_run.clearance, dry_run.clearance.extent);
+    if let Some(holder) = dry_run.held_by {
+        println!("would hold packets by {holder}");
+    }
     println!("rules:");
     for (name, text) in &dry_run.rules {
         println!("  {name}: {text}");

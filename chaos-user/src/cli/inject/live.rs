@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Request, sockets};
 use crate::cli::table;
 use crate::exit::Exit;
-use crate::fault::{Active, Fault, FaultError, Journal, RuleEvidence, Session};
+use crate::fault::{Active, Fault, FaultError, Journal, MeasuredDelay, RuleEvidence, Session};
 use crate::guard::Clearance;
 use crate::kernel::netlink::sockets::destroy;
 
@@ -25,6 +25,8 @@ struct Outcome<'a> {
     seed: u64,
     attached: Vec<String>,
     evidence: &'a [RuleEvidence],
+    held_by: &'a [String],
+    delays: &'a [MeasuredDelay],
     sockets_destroyed: usize,
     remarks: &'a [String],
     events: &'a [Fault],
@@ -56,6 +58,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     let run = journal.run().to_owned();
     let mut active = Session::start_in(&journal, std::slice::from_ref(fault))?;
     let attached: Vec<String> = active.attached().map(ToString::to_string).collect();
+    let held_by: Vec<String> = active.holders().map(ToOwned::to_owned).collect();
     if !request.json {
         let rules = &fault.rules;
         eprintln!("{} in {} for {}, seed {}", fault.name, fault.netns, fault.lasts, fault.seed);
@@ -63,6 +66,9 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
             eprintln!("  {}: {}, {}", rule.name, rule.action, rule.selector);
         }
         eprintln!("  attached: {}", attached.join(", "));
+        for holder in &held_by {
+            eprintln!("  held by: {holder}");
+        }
         eprintln!("  run {run}; Ctrl-C heals");
     }
     let sockets_destroyed = if request.destroy_sockets { destroy_matching(request)? } else { 0 };
@@ -70,6 +76,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     active.drain_events();
     let events: Vec<Fault> = active.events().cloned().collect();
     let remarks = active.remarks()?;
+    let delays = active.delays();
     let evidence = active.heal()?;
     drop(journal);
     if let Some(why) = unguarded.get() {
@@ -83,6 +90,8 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
             seed: fault.seed,
             attached,
             evidence: &evidence,
+            held_by: &held_by,
+            delays: &delays,
             sockets_destroyed,
             remarks: &remarks,
             events: &events,
@@ -93,6 +102,9 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         println!("{}", serde_json::to_string(&outcome)?);
     } else {
         print!("{}", table::evidence(&evidence));
+        for delay in &delays {
+            println!("  {delay}");
+        }
         if request.destroy_sockets {
             println!("  {sockets_destroyed} sockets destroyed");
         }
@@ -129,14 +141,7 @@ fn watch(
     let live = !request.json && std::io::stderr().is_terminal();
     let mut interrupted = false;
     while !interrupted && unguarded.get().is_none() && !active.remaining().is_zero() {
-        let wait = active.remaining().min(TICK).max(Duration::from_millis(1));
-        let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::from(100u8));
-        // Woken early or not, the loop looks at the clock.
-        let _ = poll(&mut ready, timeout);
-        // SIGTSTP is only kept from stopping this process, which would count as its death.
-        let told = signals.read_signal().context("read signals")?;
-        interrupted = told.is_some_and(|told| told.ssi_signo != Signal::SIGTSTP as u32);
+        interrupted = wait(signals, active.remaining())?;
         active.drain_events();
         for line in active.trace_lines() {
             eprintln!("  kernel: {line}");
@@ -157,9 +162,21 @@ fn watch(
     Ok(interrupted)
 }
 
+/// Waits a moment, not beyond `remaining`; true if a signal came.
+pub(super) fn wait(signals: &SignalFd, remaining: Duration) -> anyhow::Result<bool> {
+    let wait = remaining.min(TICK).max(Duration::from_millis(1));
+    let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::from(100u8));
+    // Woken early or not, the caller's loop looks at the clock.
+    let _ = poll(&mut ready, timeout);
+    // SIGTSTP is only kept from stopping this process, which would count as its death.
+    let told = signals.read_signal().context("read signals")?;
+    Ok(told.is_some_and(|told| told.ssi_signo != Signal::SIGTSTP as u32))
+}
+
 /// Signals are read here, between two steps, so that nothing is left half done. Threads inherit
 /// the mask.
-fn block_signals() -> anyhow::Result<SignalFd> {
+pub(super) fn block_signals() -> anyhow::Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP]

@@ -1,8 +1,11 @@
 //! `chaos inject`.
 
 mod change;
+mod detour;
 mod dry_run;
 mod live;
+mod netem;
+mod shape;
 mod sockets;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -13,7 +16,7 @@ use super::selector::SelectorArgs;
 use crate::exit::Exit;
 use crate::experiment::units::{Direction, Percent, Span};
 use crate::fault::{
-    FaultError, NetworkFault, RunScope, ScopeError, ScopeLock, Sharing, protection,
+    Detours, FaultError, NetworkFault, RunScope, ScopeError, ScopeLock, Sharing, protection,
 };
 use crate::guard::{Clearance, Extent, FaultExtent};
 use crate::host::{check_capabilities, operator_sessions};
@@ -43,6 +46,17 @@ enum FaultArgs {
     Duplicate(change::DuplicateArgs),
     /// Flip a bit of packets, so that checksums detect it, or silently
     Corrupt(change::CorruptArgs),
+    /// Hold packets for a while, as a long way does
+    Delay(Box<detour::DelayArgs>),
+    /// Let packets through at a limited rate only, as a slow link does
+    Rate(Box<detour::RateArgs>),
+    /// Let some packets overtake others
+    Reorder(Box<detour::ReorderArgs>),
+    /// Delay, lose, duplicate, corrupt, reorder or slow down everything that leaves a device
+    ///
+    /// This is what `tc qdisc add dev DEV root netem …` does, except that what was there comes
+    /// back. It hits all traffic, chosen by nobody; `delay`, `rate` and `reorder` choose flows.
+    Netem(Box<netem::NetemArgs>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,6 +176,10 @@ impl InjectArgs {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         check_capabilities()?;
         let request = match self.fault {
+            FaultArgs::Netem(args) => return args.run(),
+            FaultArgs::Delay(args) => args.request()?,
+            FaultArgs::Rate(args) => args.request()?,
+            FaultArgs::Reorder(args) => args.request()?,
             FaultArgs::Drop(args) => {
                 let loss = args.loss()?;
                 args.common.request("drop", Action::Drop(loss), Direction::To)?
@@ -251,18 +269,32 @@ impl CommonArgs {
         action: Action,
         default_direction: Direction,
     ) -> anyhow::Result<Request> {
+        self.delaying(name, action, default_direction, None)
+    }
+
+    /// The same, for a rule that holds packets for so long at most.
+    fn delaying(
+        &self,
+        name: &str,
+        action: Action,
+        default_direction: Direction,
+        longest: Option<Span>,
+    ) -> anyhow::Result<Request> {
         let Self { lasts, selector, seed, attach, trace_packets, exclusive, guards, dry_run, json } =
             self;
-        if lasts.nanos() == 0 {
-            return Err(UsageError("--for 0s would end before it began".into()).into());
-        }
+        let lasts = shape::lasting(*lasts)?;
         let netns = selector.namespace()?;
         let rule =
             Rule { name: name.into(), selector: selector.selector(default_direction)?, action };
         let mut rules = vec![rule];
         rules.extend(protection(&operator_sessions()));
         rules.extend(selector.protected().cloned());
-        let extent = Extent::of_fault(FaultExtent::of_rules(name, &rules, *lasts));
+        let extent = FaultExtent::of_rules(name, &rules, lasts);
+        let extent = match longest {
+            Some(longest) => extent.delaying(longest),
+            None => extent,
+        };
+        let extent = Extent::of_fault(extent);
         let (clearance, protect) = guards.read()?.ask(None, None, &extent);
         let clearance = clearance.map_err(NotAllowed)?;
         rules.extend(protect);
@@ -275,9 +307,10 @@ impl CommonArgs {
             name: name.into(),
             netns,
             rules,
-            lasts: *lasts,
+            lasts,
             seed: seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
             mechanism,
+            detours: Detours::default(),
             trace_rate: *trace_packets,
         };
         let sharing = if *exclusive { Sharing::Alone } else { Sharing::Composing };

@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, disk, service, value};
+use super::{Failed, detour, disk, netem, service, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
@@ -20,16 +20,24 @@ enum Word {
     Reject,
     Duplicate,
     Corrupt,
+    Delay,
+    Rate,
+    Reorder,
+    Netem,
     Process(ProcessAct),
     DiskFill,
 }
 
-const WORDS: [(&str, Word); 10] = [
+const WORDS: [(&str, Word); 14] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
     ("duplicate", Word::Duplicate),
     ("corrupt", Word::Corrupt),
+    ("delay", Word::Delay),
+    ("rate", Word::Rate),
+    ("reorder", Word::Reorder),
+    ("netem", Word::Netem),
     ("stop", Word::Process(ProcessAct::Stop)),
     ("kill", Word::Process(ProcessAct::Kill)),
     ("pause", Word::Process(ProcessAct::Pause)),
@@ -67,6 +75,10 @@ pub(super) fn fault(
         Word::Reject => SELECT,
         Word::Duplicate => DUPLICATE,
         Word::Corrupt => CORRUPT,
+        Word::Delay => detour::DELAY,
+        Word::Rate => detour::RATE,
+        Word::Reorder => detour::REORDER,
+        Word::Netem => netem::KEYS,
         Word::Process(_) => PROCESS,
         Word::DiskFill => disk::KEYS,
     };
@@ -102,6 +114,7 @@ pub(super) fn fault(
             FaultWork::Process(Target { node, process }, act)
         }
         Word::DiskFill => FaultWork::DiskFill(disk::disk_fill(context, document, place)?),
+        Word::Netem => FaultWork::Netem(Box::new(netem::netem(context, document, place)?)),
         _ => FaultWork::Network(network(context, document, kind, &name, place)?),
     };
     Ok(FaultSpec { work, duration, seed: document.seed.as_ref().map(|seed| seed.value) })
@@ -143,6 +156,12 @@ fn network(
         behavior: match kind {
             Word::Duplicate | Word::Corrupt => changed(document, kind, place)?,
             _ => behavior(document, kind)?,
+        },
+        detour: match kind {
+            Word::Delay => Some(Box::new(detour::delay(document, place)?)),
+            Word::Rate => Some(Box::new(detour::rate(document, place)?)),
+            Word::Reorder => Some(Box::new(detour::reorder(document, place)?)),
+            _ => None,
         },
         direction: match &document.direction {
             Some(word) => value::word(word, "a direction", &directions)?,

@@ -1,9 +1,11 @@
 //! From what is written to what is meant.
 
 mod activity;
+mod detour;
 mod disk;
 mod fault;
 mod group;
+mod netem;
 mod observe;
 mod provider;
 mod service;
@@ -219,6 +221,7 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 }
                 FaultWork::DiskFill(_) | FaultWork::Service(..) => Vec::new(),
                 FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
+                FaultWork::Netem(spec) => spec.node.iter().collect(),
             },
             Provider::Log(LogCall { source: LogSource::Process(target), .. })
             | Provider::Procfs(ProcfsCall::Process(target)) => vec![&target.node],

@@ -12,7 +12,7 @@ const WHAT: &str = "a percentage";
 const PPB_PER_PERCENT: u64 = 10_000_000;
 
 /// A share from 0 % to 100 %, held exactly in parts per billion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(u32);
 
 impl Percent {

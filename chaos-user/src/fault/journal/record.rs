@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::undo::{
-    FillUndo, FilterUndo, LabUndo, PausedUndo, RootNetemRecord, ServiceUndo, Undo,
+    FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord, ServiceUndo, SysctlUndo,
+    Undo,
 };
 use crate::host::ProcessId;
 use crate::kernel::bpf::HookPoint;
@@ -37,6 +38,10 @@ pub enum Record {
     Filter(FilterUndo),
     /// A device's root qdisc may be replaced by netem.
     RootNetem(RootNetemRecord),
+    /// A device may be made for a detour.
+    DetourLink(LinkUndo),
+    /// A setting of a network namespace may be changed.
+    Sysctl(SysctlUndo),
     /// A process of this host may be stopped (SIGSTOP).
     Paused(PausedUndo),
     /// A lab of this run may have processes.
@@ -65,6 +70,8 @@ impl Record {
         match self {
             Self::Filter(undo) => Some(undo),
             Self::RootNetem(undo) => Some(undo),
+            Self::DetourLink(undo) => Some(undo),
+            Self::Sysctl(undo) => Some(undo),
             Self::Paused(undo) => Some(undo),
             Self::DiskFill(undo) => Some(undo),
             Self::Service(undo) => Some(undo),

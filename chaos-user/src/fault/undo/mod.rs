@@ -3,16 +3,20 @@
 mod fill;
 mod filter;
 mod lab;
+mod link;
 mod paused;
 mod root_netem;
 mod service;
+mod sysctl;
 
 pub use fill::FillUndo;
 pub use filter::FilterUndo;
 pub use lab::LabUndo;
+pub use link::LinkUndo;
 pub use paused::PausedUndo;
 pub use root_netem::RootNetemRecord;
 pub use service::ServiceUndo;
+pub use sysctl::SysctlUndo;
 
 use std::error::Error;
 

@@ -49,6 +49,17 @@ impl Durations {
         Self { histogram, sum: 0, count: 0, max: 0 }
     }
 
+    /// Adds what others recorded.
+    pub fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+        if let (Some(histogram), Some(other)) = (&mut self.histogram, &other.histogram) {
+            // Both are alike wherever this is called; else this one's quantiles stay.
+            let _ = histogram.add(other);
+        }
+    }
+
     fn record(&mut self, nanos: u64) {
         self.sum += u128::from(nanos);
         self.count += 1;
@@ -93,11 +104,18 @@ pub struct Evidence {
     pub lateness: Durations,
 }
 
+impl Default for Durations {
+    /// From microseconds to hours, to three digits.
+    fn default() -> Self {
+        Self::new(1_000, 8_000_000_000_000, 3)
+    }
+}
+
 impl Default for Evidence {
     fn default() -> Self {
         Self {
             counters: Counters::default(),
-            hold: Durations::new(1_000, 8_000_000_000_000, 3),
+            hold: Durations::default(),
             lateness: Durations::new(16, 60_000_000_000, 2),
         }
     }
@@ -144,6 +162,22 @@ mod tests {
             assert_eq!(evidence.lateness.max(), Some(Duration::from_nanos(1)));
             assert_eq!(evidence.counters.late, 0);
         }
+    }
+
+    #[test]
+    fn sums_are_of_everything() {
+        let mut sum = Durations::default();
+        for times in [&[1_000_000, 3_000_000][..], &[5_000_000], &[]] {
+            let mut one = Durations::default();
+            for time in times {
+                one.record(*time);
+            }
+            sum.add(&one);
+        }
+        assert_eq!((sum.count(), sum.mean()), (3, Some(Duration::from_millis(3))));
+        assert_eq!(sum.max(), Some(Duration::from_millis(5)));
+        let median = sum.quantile(0.5).unwrap().as_nanos() as f64;
+        assert!((median - 3e6).abs() < 3e3, "{median}");
     }
 
     #[test]

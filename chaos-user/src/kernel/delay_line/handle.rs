@@ -65,7 +65,7 @@ impl Default for Config {
 }
 
 /// Tells whether the worker still runs, without asking it. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Heartbeat(Arc<[Arc<AtomicU64>]>);
 
 impl Heartbeat {

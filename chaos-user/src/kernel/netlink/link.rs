@@ -145,6 +145,12 @@ impl Netlink {
         self.set(LinkUnspec::new_with_index(link.index).up(), "set up", &link.name).await
     }
 
+    /// Sets the largest packet of a device, in bytes.
+    pub async fn set_mtu(&self, link: &Link, mtu: u32) -> Result<(), NetlinkError> {
+        let change = LinkUnspec::new_with_index(link.index).mtu(mtu);
+        self.set(change, "set the MTU of", &link.name).await
+    }
+
     /// Sets a device down.
     pub async fn set_down(&self, link: &Link) -> Result<(), NetlinkError> {
         self.set(LinkUnspec::new_with_index(link.index).down(), "set down", &link.name).await

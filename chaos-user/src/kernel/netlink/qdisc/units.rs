@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::units::Percent;
+
 /// Nanoseconds per tick of the packet scheduler, on every kernel since 2.6.31.
 pub const TICK_NS: u64 = 64;
 
@@ -42,6 +44,12 @@ impl Probability {
     /// Whether it is 0.
     pub fn is_zero(self) -> bool {
         self.0 == 0
+    }
+}
+
+impl From<Percent> for Probability {
+    fn from(share: Percent) -> Self {
+        Self::from_percent(f64::from(share.ppb()) / 1e7).unwrap_or(Self::ONE)
     }
 }
 
@@ -91,6 +99,8 @@ mod tests {
             (100.0, u32::MAX),
         ] {
             assert_eq!(Probability::from_percent(percent), Some(Probability(raw)), "{percent} %");
+            let share: Percent = format!("{percent}%").parse().unwrap();
+            assert_eq!(Probability::from(share), Probability(raw), "{share}");
         }
         for absurd in [-0.1, 100.1, f64::NAN, f64::INFINITY] {
             assert_eq!(Probability::from_percent(absurd), None, "{absurd} %");

@@ -3,6 +3,7 @@
 mod htb;
 mod loss;
 mod netem;
+mod netem_text;
 mod netem_wire;
 mod prio;
 mod tbf;
@@ -21,7 +22,7 @@ use super::codec::{
 use super::compare::ReadBack;
 
 /// A setting that no kernel can carry out, found before anything is sent.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {what} {value} {problem}")]
 pub struct InvalidQdisc {
     /// The kind of qdisc.

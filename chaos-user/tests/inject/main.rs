@@ -2,6 +2,9 @@
 //! loopback device of a namespace that each test makes.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+mod held;
+mod netem;
+
 use std::io::Read as _;
 use std::net::UdpSocket;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,0 +1,161 @@
+//! `chaos inject delay`, `rate` and `reorder`: packets of chosen flows are held.
+
+use super::shape::ShapeArgs;
+use super::{CommonArgs, Request};
+use crate::cli::UsageError;
+use crate::experiment::units::{Direction, Percent, Rate, Span};
+use crate::fault::{Backend, Detours};
+use crate::plan::{Action, Bottleneck, Detour, Impairment, Loss, Overtake, Police};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DelayArgs {
+    #[command(flatten)]
+    shape: ShapeArgs,
+    /// Packets that may be held at once; more are dropped. Default: as many as there is room for
+    #[arg(long, value_name = "PACKETS")]
+    limit: Option<u32>,
+    #[command(flatten)]
+    holding: HoldingArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RateArgs {
+    /// The speed of the link, as `10mbit` or `1MB/s`; link-layer headers count
+    #[arg(long, value_name = "RATE")]
+    rate: Rate,
+    /// Packets that may wait for the link; more are dropped. Default: 1000
+    #[arg(long, value_name = "PACKETS", conflicts_with = "police")]
+    queue: Option<u32>,
+    /// Drop what exceeds the rate at once, instead of letting it wait
+    #[arg(long)]
+    police: bool,
+    /// With --police: bytes that may pass at once
+    #[arg(long, value_name = "BYTES", requires = "police")]
+    burst: Option<u64>,
+    #[command(flatten)]
+    holding: HoldingArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReorderArgs {
+    /// Share of packets that overtake those that are held
+    #[arg(long, value_name = "PERCENT")]
+    share: Percent,
+    /// How much each choice resembles the one before
+    #[arg(long, value_name = "PERCENT")]
+    correlation: Option<Percent>,
+    /// Only every N-th packet may overtake
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    gap: u32,
+    /// How long the packets are held that are overtaken
+    #[arg(long, value_name = "TIME", default_value = "10ms", allow_hyphen_values = true)]
+    latency: Span,
+    #[command(flatten)]
+    holding: HoldingArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct HoldingArgs {
+    /// Who holds packets: netem where the kernel has it, else the delay line
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "auto|netem|delay-line",
+        help_heading = "How"
+    )]
+    backend: Backend,
+    /// Grow from nothing to the whole over this time
+    #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "How")]
+    ramp: Span,
+}
+
+impl DelayArgs {
+    pub(super) fn request(self) -> anyhow::Result<Request> {
+        let Self { shape, limit, holding, common } = self;
+        let Some(latency) = shape.latency.filter(|latency| *latency > Span::ZERO) else {
+            return Err(
+                UsageError("say how long: --latency, as in `--latency 500ms`".into()).into()
+            );
+        };
+        let impairment = Impairment {
+            latency,
+            jitter: shape.jitter.unwrap_or_default(),
+            distribution: shape.distribution.map(|arg| arg.0).unwrap_or_default(),
+            correlation: shape.correlation.unwrap_or_default(),
+            limit,
+            ..Impairment::default()
+        };
+        common.held("delay", impairment, &holding)
+    }
+}
+
+impl RateArgs {
+    pub(super) fn request(self) -> anyhow::Result<Request> {
+        let Self { rate, queue, police, burst, holding, common } = self;
+        if police {
+            if holding.ramp > Span::ZERO || holding.backend != Backend::Auto {
+                return Err(UsageError(
+                    "--police holds nothing, so --ramp and --backend mean nothing with it".into(),
+                )
+                .into());
+            }
+            let burst = burst.unwrap_or_else(|| Police::default_burst(rate));
+            let action = Action::Police(Police { rate, burst });
+            return common.request("rate", action, Direction::To);
+        }
+        let queue = queue.unwrap_or(1000);
+        if queue == 0 {
+            return Err(UsageError(
+                "--queue 0 leaves no packet to wait; use --police to drop what exceeds the rate"
+                    .into(),
+            )
+            .into());
+        }
+        let impairment =
+            Impairment { bottleneck: Some(Bottleneck { rate, queue }), ..Impairment::default() };
+        common.held("rate", impairment, &holding)
+    }
+}
+
+impl ReorderArgs {
+    pub(super) fn request(self) -> anyhow::Result<Request> {
+        let Self { share, correlation, gap, latency, holding, common } = self;
+        for (wrong, what) in [
+            (share.ppb() == 0, "--share 0% overtakes nothing"),
+            (gap == 0, "--gap 0 is no distance; 1 makes every packet a candidate"),
+            (latency == Span::ZERO, "--latency 0s holds nothing that could be overtaken"),
+        ] {
+            if wrong {
+                return Err(UsageError(what.into()).into());
+            }
+        }
+        let overtake = Overtake { share, correlation: correlation.unwrap_or_default(), gap };
+        let impairment = Impairment { latency, overtake: Some(overtake), ..Impairment::default() };
+        common.held("reorder", impairment, &holding)
+    }
+}
+
+impl CommonArgs {
+    /// A rule that sends packets on a detour.
+    fn held(
+        &self,
+        name: &str,
+        impairment: Impairment,
+        holding: &HoldingArgs,
+    ) -> anyhow::Result<Request> {
+        let longest = impairment.longest();
+        let what = impairment.to_string();
+        let action = Action::Detour(Detour { share: Loss::Always, what });
+        let mut request = self.delaying(name, action, Direction::To, Some(longest))?;
+        let HoldingArgs { backend, ramp } = *holding;
+        request.fault.detours = Detours { backend, rules: vec![(0, impairment)], ramp };
+        Ok(request)
+    }
+}

@@ -1,0 +1,163 @@
+//! Packets held by the delay line: a TAP and a thread of this process.
+
+use super::settings::line;
+use super::{DetourError, Detours, MeasuredDelay, Surroundings, Way};
+use crate::fault::FaultError;
+use crate::kernel::bpf::{DetourVia, Device};
+use crate::kernel::delay_line::{
+    Config, DelayLine, Durations, Evidence, Heartbeat, Scheduling, Slot,
+};
+use crate::kernel::netlink::{Link, Netlink};
+use crate::plan::Impairment;
+
+/// The longest that a TAP takes: 64 KiB less an Ethernet header.
+const MTU: u32 = 65_521;
+
+/// A delay line and what its slots stand for.
+#[derive(Debug)]
+pub(super) struct ByLine {
+    line: Option<DelayLine>,
+    name: String,
+    index: u32,
+    slots: Vec<(Slot, Way)>,
+    rules: Vec<(usize, Impairment)>,
+    last: Vec<(Slot, Evidence)>,
+    ended: Option<String>,
+}
+
+impl ByLine {
+    pub(super) fn make(
+        detours: &Detours,
+        share: f64,
+        ways: &[Way],
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Self, FaultError> {
+        let Surroundings { netns, seed, devices, .. } = surroundings;
+        let config = Config { netns: Some((*netns).clone()), seed: *seed, ..Config::default() };
+        // Nothing is journalled: the device is gone with this process.
+        let line = DelayLine::start(config).map_err(DetourError::from)?;
+        let (name, index) = (line.tap_name().to_owned(), line.tap_index());
+        let mtu = widest(devices, MTU);
+        let set = netns.block_on(|| async {
+            let netlink = Netlink::open()?;
+            let link = netlink.link(&name).await?;
+            netlink.set_mtu(&link, mtu).await
+        });
+        set.map_err(DetourError::from)?.map_err(DetourError::from)?;
+        let slots: Vec<(Slot, Way)> =
+            ways.iter().zip(1..).filter_map(|(way, n)| Some((Slot::new(n)?, *way))).collect();
+        let rules = detours.rules.clone();
+        let made =
+            Self { line: Some(line), name, index, slots, rules, last: Vec::new(), ended: None };
+        made.scale(share)?;
+        Ok(made)
+    }
+
+    pub(super) fn scale(&self, share: f64) -> Result<(), DetourError> {
+        let Some(delay_line) = &self.line else { return Ok(()) };
+        for (slot, way) in &self.slots {
+            let Some((_, impairment)) = self.rules.get(way.impairment) else { continue };
+            delay_line.set(*slot, way.at.device, line(&impairment.scaled(share)))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        self.line.as_ref().map(DelayLine::heartbeat).unwrap_or_default()
+    }
+
+    pub(super) fn name(&self) -> Result<String, DetourError> {
+        let scheduling = match &self.line {
+            Some(line) => line.status()?.scheduling,
+            None => return Ok(self.name.clone()),
+        };
+        let how = match scheduling {
+            Scheduling::Realtime(_) => "real-time thread",
+            _ => "ordinary thread",
+        };
+        Ok(format!("delay line ({}, {how})", self.name))
+    }
+
+    pub(super) fn via(&self, slot: u16) -> DetourVia {
+        DetourVia { device: self.index, class: None, slot }
+    }
+
+    pub(super) fn far_side(&self) -> Device {
+        Device { index: self.index, name: self.name.clone(), ethernet: true }
+    }
+
+    fn evidence(&self) -> Vec<(Slot, Evidence)> {
+        let Some(line) = &self.line else { return self.last.clone() };
+        let slots = self.slots.iter();
+        slots.filter_map(|(slot, _)| Some((*slot, line.evidence(*slot).ok()??))).collect()
+    }
+
+    pub(super) fn measured(&self, name: &dyn Fn(usize) -> String) -> Vec<MeasuredDelay> {
+        let evidence = self.evidence();
+        let mut measured = Vec::new();
+        for (number, (rule, _)) in self.rules.iter().enumerate() {
+            let own = |slot: Slot| {
+                self.slots.iter().any(|(one, way)| *one == slot && way.impairment == number)
+            };
+            let mut held = Durations::default();
+            for (_, one) in evidence.iter().filter(|(slot, _)| own(*slot)) {
+                held.add(&one.hold);
+            }
+            let ns = |time: Option<std::time::Duration>| time.map_or(0, |t| t.as_nanos() as u64);
+            if held.count() > 0 {
+                measured.push(MeasuredDelay {
+                    slot: *rule,
+                    rule: name(*rule),
+                    packets: held.count(),
+                    mean_ns: ns(held.mean()),
+                    p50_ns: ns(held.quantile(0.5)),
+                    p99_ns: ns(held.quantile(0.99)),
+                });
+            }
+        }
+        measured
+    }
+
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks: Vec<String> = self.ended.iter().cloned().collect();
+        let (mut late, mut dropped, mut bypassed) = (0, 0, 0);
+        for (_, evidence) in self.evidence() {
+            late += evidence.counters.late;
+            dropped += evidence.counters.dropped;
+            bypassed += evidence.counters.bypassed;
+        }
+        for (count, what) in [
+            (late, "left the delay line more than 1 ms late"),
+            (dropped, "found its queue full and were dropped"),
+            (bypassed, "could not be held and passed at once"),
+        ] {
+            if count > 0 {
+                remarks.push(format!("{count} packets {what}"));
+            }
+        }
+        if let Some(status) = self.line.as_ref().and_then(|line| line.status().ok())
+            && let Some(overruns @ 1..) = status.overruns
+        {
+            remarks.push(format!("{overruns} packets came faster than the delay line reads"));
+        }
+        if self.line.as_ref().is_some_and(|line| line.heartbeat().last().is_none()) {
+            remarks.push("the delay line ended early; packets passed from then on".to_owned());
+        }
+        remarks
+    }
+
+    /// Delivers what is held, and ends the thread and the device.
+    pub(super) fn end(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        let (outcome, evidence) = line.stop();
+        self.last = evidence;
+        self.ended = outcome.err().map(|error| error.to_string());
+    }
+}
+
+/// The widest of the devices, as far as a detour device can be.
+pub(super) fn widest(devices: &[&Link], most: u32) -> u32 {
+    // A device without a limit of its own says 0.
+    let of = |link: &&Link| if link.mtu == 0 { most } else { link.mtu };
+    devices.iter().map(of).max().unwrap_or(1500).clamp(1500, most)
+}

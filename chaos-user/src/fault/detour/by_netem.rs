@@ -1,0 +1,214 @@
+//! Packets held by netem, on a veth pair inside the namespace.
+
+use std::time::{Duration, Instant};
+
+use super::by_line::widest;
+use super::settings::netem;
+use super::{DRAIN, DetourError, Detours, Surroundings};
+use crate::fault::FaultError;
+use crate::fault::LinkUndo;
+use crate::fault::journal::{Entry, Record};
+use crate::kernel::bpf::{DetourVia, Device};
+use crate::kernel::netlink::qdisc::{DetourTree, Handle, Netem, TcSocket};
+use crate::kernel::netlink::{Link, Netlink, NetlinkError};
+use crate::kernel::netns::NetNs;
+use crate::plan::Impairment;
+
+/// Names of detour devices begin with this; the number is their own.
+pub(super) const PREFIX: &str = "chaosn";
+/// The longest that a veth takes.
+const MTU: u32 = 65_535;
+/// How often a number that is taken meanwhile is tried again.
+const ATTEMPTS: u32 = 8;
+
+/// A veth pair whose near end has a tree of netems.
+#[derive(Debug)]
+pub(super) struct ByNetem {
+    near: (u32, String),
+    far: (u32, String),
+    entry: Option<Entry>,
+    tree: Option<DetourTree>,
+    tc: TcSocket,
+    classes: Vec<Handle>,
+    impairments: Vec<Impairment>,
+    seed: u64,
+    unconfirmed: Vec<String>,
+    lost: u32,
+}
+
+impl ByNetem {
+    pub(super) fn make(
+        detours: &Detours,
+        share: f64,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Self, FaultError> {
+        let Surroundings { netns, seed, .. } = surroundings;
+        let (near, far, entry) = make_pair(surroundings)?;
+        let built = || -> Result<Self, DetourError> {
+            let mut tc = netns.run(TcSocket::open)??;
+            let tree = DetourTree::install(&mut tc, near.0, None)?;
+            let mut made = Self {
+                near,
+                far,
+                entry: None,
+                tree: Some(tree),
+                tc,
+                classes: Vec::new(),
+                impairments: detours.rules.iter().map(|(_, one)| one.clone()).collect(),
+                seed: *seed,
+                unconfirmed: Vec::new(),
+                lost: 0,
+            };
+            for number in 0..made.impairments.len() {
+                made.add(number, share)?;
+            }
+            Ok(made)
+        };
+        match built() {
+            Ok(made) => Ok(Self { entry: Some(entry), ..made }),
+            Err(error) => {
+                // What fails here stays in the journal.
+                let _ = entry.undo();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn netem(&self, number: usize, share: f64) -> Netem {
+        let seed = chaos_common::decide::mix(self.seed, number as u64);
+        netem(&self.impairments[number].scaled(share), seed)
+    }
+
+    fn add(&mut self, number: usize, share: f64) -> Result<(), DetourError> {
+        let wanted = self.netem(number, share);
+        let Some(tree) = &mut self.tree else { return Ok(()) };
+        let applied = tree.add(&mut self.tc, &wanted)?;
+        self.classes.push(applied.place.parent);
+        for one in applied.unconfirmed {
+            let text = one.to_string();
+            if !self.unconfirmed.contains(&text) {
+                self.unconfirmed.push(text);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn scale(&mut self, share: f64) -> Result<(), DetourError> {
+        for number in 0..self.classes.len() {
+            let (wanted, class) = (self.netem(number, share), self.classes[number]);
+            if let Some(tree) = &mut self.tree {
+                tree.change(&mut self.tc, class, &wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn name(&self) -> String {
+        let steering = self.tree.as_ref().map(|tree| tree.steering().to_string());
+        format!("netem ({}, steered by {})", self.near.1, steering.unwrap_or_default())
+    }
+
+    pub(super) fn via(&self, impairment: usize, slot: u16) -> DetourVia {
+        let class = self.classes.get(impairment).map(|class| class.to_u32());
+        DetourVia { device: self.near.0, class, slot }
+    }
+
+    pub(super) fn far_side(&self) -> Device {
+        Device { index: self.far.0, name: self.far.1.clone(), ethernet: true }
+    }
+
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.unconfirmed.clone();
+        if self.lost > 0 {
+            remarks.push(format!(
+                "{} packets were still held when the fault was healed, and are lost",
+                self.lost
+            ));
+        }
+        remarks
+    }
+
+    /// Waits until what is held has come back, as long as that can take but not for ever.
+    pub(super) fn drain(&mut self) {
+        let longest = self
+            .impairments
+            .iter()
+            .map(|one| one.latency.nanos().saturating_add(one.jitter.nanos().saturating_mul(4)));
+        let longest = Duration::from_nanos(longest.max().unwrap_or(0));
+        let until = Instant::now() + (longest + Duration::from_millis(50)).min(DRAIN);
+        loop {
+            let held = match self.tc.qdiscs(self.near.0) {
+                // The device is gone, and what it held.
+                Err(_) => return,
+                Ok(qdiscs) => qdiscs.iter().map(|one| one.counters.queued).max().unwrap_or(0),
+            };
+            if held == 0 || Instant::now() >= until {
+                self.lost = held;
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Takes the pair away; what could not be is described.
+    pub(super) fn remove(&mut self) -> Option<String> {
+        // The tree goes with its device.
+        self.tree = None;
+        let error = self.entry.take()?.undo().err()?;
+        Some(format!("the detour device {}: {error}", self.near.1))
+    }
+}
+
+type Named = (u32, String);
+
+/// Makes the pair, the record of it first, and brings it up.
+fn make_pair(surroundings: &Surroundings<'_>) -> Result<(Named, Named, Entry), FaultError> {
+    let Surroundings { netns, journal, devices, .. } = surroundings;
+    let mtu = widest(devices, MTU);
+    let mut attempt = 0;
+    loop {
+        let links = netns.block_on(|| async { Netlink::open()?.links().await })??;
+        let free = links.iter().map(|link| link.index).max().unwrap_or(0) + 1 + attempt;
+        let near = (free, format!("{PREFIX}{free}"));
+        let far = (free + 1, format!("{PREFIX}{}", free + 1));
+        let entry = journal.append(Record::DetourLink(LinkUndo {
+            netns: (*netns).into(),
+            index: near.0,
+            name: near.1.clone(),
+        }))?;
+        match make(netns, &near, &far, mtu) {
+            Ok(()) => return Ok((near, far, entry)),
+            Err(error) => {
+                // It may be another run's of the same number: then it is not ours to delete.
+                let taken = matches!(&error, DetourError::Netlink(NetlinkError::Refused { errno, .. })
+                    if *errno == nix::errno::Errno::EEXIST || *errno == nix::errno::Errno::EBUSY);
+                if !taken {
+                    let _ = entry.undo();
+                    return Err(error.into());
+                }
+                entry.done();
+                attempt += 1;
+                if attempt == ATTEMPTS {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+}
+
+fn make(netns: &NetNs, near: &Named, far: &Named, mtu: u32) -> Result<(), DetourError> {
+    let made = netns.block_on(|| async {
+        let netlink = Netlink::open()?;
+        netlink.add_veth((&near.1, near.0), (&far.1, far.0), netns).await?;
+        for (_, name) in [near, far] {
+            // Router solicitations would only be strays. Where IPv6 is off there is nothing to
+            // switch.
+            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+            let link: Link = netlink.link(name).await?;
+            netlink.set_mtu(&link, mtu).await?;
+            netlink.set_up(&link).await?;
+        }
+        Netlink::wait_running(&[&near.1, &far.1], Duration::from_secs(5)).await
+    });
+    made?.map_err(Into::into)
+}

@@ -1,0 +1,327 @@
+//! Detours: packets of chosen flows go where they can be held, and come back.
+//!
+//! [`Detours`] says what is to happen to which rule's packets. [`Detour`] is that in one namespace:
+//! devices, and the object's knowledge of them. Two holders mean the same: netem on a veth pair, and
+//! the delay line behind a TAP. See [`crate::kernel::bpf::DetourVia`] for the contract with the
+//! programs.
+
+mod by_line;
+mod by_netem;
+mod error;
+mod loopback;
+mod ramp;
+mod settings;
+
+pub use error::DetourError;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chaos_common::Hook;
+use serde::{Deserialize, Serialize};
+
+use self::by_line::ByLine;
+use self::by_netem::ByNetem;
+use self::ramp::Ramp;
+use super::FaultError;
+use super::journal::{Entry, Journal};
+use crate::experiment::units::Span;
+use crate::host;
+use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, Mechanism, Object};
+use crate::kernel::delay_line::{DelayLineError, Heartbeat, Slot};
+use crate::kernel::netlink::Link;
+use crate::kernel::netns::NetNs;
+use crate::plan::Impairment;
+
+/// Who holds packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// netem where the kernel has it, else the delay line.
+    #[default]
+    Auto,
+    /// The kernel's sch_netem.
+    Netem,
+    /// A thread of this process.
+    DelayLine,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Netem => "netem",
+            Self::DelayLine => "delay-line",
+        })
+    }
+}
+
+/// What happens to the packets of rules whose action is a detour.
+#[derive(Debug, Clone, Default)]
+pub struct Detours {
+    /// Who holds them.
+    pub backend: Backend,
+    /// By place among the fault's rules.
+    pub rules: Vec<(usize, Impairment)>,
+    /// How long it takes to grow from nothing to the whole; zero is at once.
+    pub ramp: Span,
+}
+
+impl Detours {
+    /// Checks every setting, and says who would hold the packets; `None` if there are no detours.
+    pub(super) fn check(&self) -> Result<Option<Backend>, DetourError> {
+        if self.rules.is_empty() {
+            return Ok(None);
+        }
+        let backend = match self.backend {
+            Backend::DelayLine => Backend::DelayLine,
+            asked => match host::netem()? {
+                Ok(()) => Backend::Netem,
+                Err(error) if asked == Backend::Netem => return Err(DetourError::NoNetem(error)),
+                Err(_) => Backend::DelayLine,
+            },
+        };
+        for (_, impairment) in &self.rules {
+            match backend {
+                Backend::Netem => settings::netem(impairment, 0).validate()?,
+                _ => settings::line(impairment).validate()?,
+            }
+        }
+        Ok(Some(backend))
+    }
+}
+
+/// The packets of one rule at one place, by the number of what happens to them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub(super) at: DetourAt,
+    /// Place in [`Detours::rules`].
+    pub(super) impairment: usize,
+}
+
+/// How long packets of a rule were held, by the clock of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredDelay {
+    /// The rule's place among the fault's rules.
+    #[serde(skip)]
+    pub slot: usize,
+    /// The rule's name.
+    pub rule: String,
+    /// Packets held and released.
+    pub packets: u64,
+    /// Mean, in ns.
+    pub mean_ns: u64,
+    /// Median, in ns.
+    pub p50_ns: u64,
+    /// 99th percentile, in ns.
+    pub p99_ns: u64,
+}
+
+impl fmt::Display for MeasuredDelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let Self { rule, packets, mean_ns, p50_ns, p99_ns, .. } = self;
+        write!(
+            f,
+            "{rule}: {packets} packets held, mean {:.3} ms, p50 {:.3} ms, p99 {:.3} ms",
+            ms(*mean_ns),
+            ms(*p50_ns),
+            ms(*p99_ns)
+        )
+    }
+}
+
+/// Those who hold packets, in one namespace.
+#[derive(Debug)]
+enum Holder {
+    Netem(Box<ByNetem>),
+    Line(ByLine),
+}
+
+/// Detours in one namespace. Dropping them without [`Self::tear_down`] leaves what this process
+/// does not take along to the journal.
+#[derive(Debug)]
+pub(super) struct Detour {
+    holder: Arc<Mutex<Holder>>,
+    heartbeat: Option<Heartbeat>,
+    name: String,
+    give_back: Option<Attached>,
+    settings: Vec<Entry>,
+    ramp: Option<Ramp>,
+}
+
+/// What a detour needs to know of its surroundings.
+pub(super) struct Surroundings<'a> {
+    pub(super) netns: &'a NetNs,
+    pub(super) journal: &'a Journal,
+    pub(super) mechanism: Mechanism,
+    pub(super) seed: u64,
+    /// The devices whose packets are taken aside.
+    pub(super) devices: &'a [&'a Link],
+}
+
+impl Detour {
+    /// Makes the devices, journalled first, and tells the object. Nothing is taken aside before the
+    /// object's detour lease is extended.
+    pub(super) fn set_up(
+        detours: &Detours,
+        ways: &[Way],
+        object: &mut Object,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Option<Self>, FaultError> {
+        let Some(backend) = detours.check()? else { return Ok(None) };
+        if ways.len() > usize::from(Slot::MAX.get()) {
+            return Err(DetourError::TooMany { needed: ways.len() }.into());
+        }
+        let settings = loopback::prepare(surroundings)?;
+        let first = Ramp::first(detours.ramp);
+        let made = match backend {
+            Backend::Netem => ByNetem::make(detours, first, surroundings)
+                .map(|netem| Holder::Netem(Box::new(netem))),
+            _ => ByLine::make(detours, first, ways, surroundings).map(Holder::Line),
+        };
+        let mut holder = match made {
+            Ok(holder) => holder,
+            Err(error) => {
+                loopback::put_back(settings);
+                return Err(match (backend, detours.backend, error) {
+                    (
+                        Backend::DelayLine,
+                        Backend::Auto,
+                        FaultError::Detour(DetourError::Line(error @ DelayLineError::NoTun { .. })),
+                    ) => DetourError::NoHolder(error).into(),
+                    (_, _, error) => error,
+                });
+            }
+        };
+        let (heartbeat, name) = match &mut holder {
+            Holder::Netem(netem) => (None, netem.name()),
+            Holder::Line(line) => (Some(line.heartbeat()), line.name()?),
+        };
+        let far_side = holder.far_side();
+        let vias: Vec<(DetourAt, DetourVia)> = ways
+            .iter()
+            .zip(1..)
+            .map(|(way, slot)| (way.at, holder.via(way.impairment, slot)))
+            .collect();
+        let mut detour = Self {
+            holder: Arc::new(Mutex::new(holder)),
+            heartbeat,
+            name,
+            give_back: None,
+            settings,
+            ramp: None,
+        };
+        let tell = || -> Result<(), FaultError> {
+            for (at, via) in vias {
+                object.set_detour(at, via)?;
+            }
+            let mechanism = surroundings.mechanism;
+            let attach = || object.attach_give_back(&far_side, mechanism);
+            detour.give_back = Some(surroundings.netns.run(attach)??);
+            Ok(())
+        };
+        if let Err(error) = tell() {
+            detour.tear_down(object, surroundings.netns);
+            return Err(error);
+        }
+        Ok(Some(detour))
+    }
+
+    /// Lets the fault grow from now on, if it is to.
+    pub(super) fn start_ramp(&mut self, detours: &Detours) -> Result<(), FaultError> {
+        if detours.ramp > Span::ZERO {
+            self.ramp = Some(Ramp::start(Arc::clone(&self.holder), detours.ramp)?);
+        }
+        Ok(())
+    }
+
+    /// Whose death must end the detour; `None` if the kernel holds the packets.
+    pub(super) fn heartbeat(&self) -> Option<Heartbeat> {
+        self.heartbeat.clone()
+    }
+
+    /// Who holds the packets, in words.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long packets were held, by rule.
+    pub(super) fn measured(&self, name: &dyn Fn(usize) -> String) -> Vec<MeasuredDelay> {
+        match &*lock(&self.holder) {
+            Holder::Netem(_) => Vec::new(),
+            Holder::Line(line) => line.measured(name),
+        }
+    }
+
+    /// What is worth a warning.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        match &*lock(&self.holder) {
+            Holder::Netem(netem) => netem.remarks(),
+            Holder::Line(line) => line.remarks(),
+        }
+    }
+
+    /// Gives back what is held, takes the devices away, and restores settings. The rules must not
+    /// take packets aside any more. What could not be done is described.
+    pub(super) fn tear_down(&mut self, object: &mut Object, netns: &NetNs) -> Vec<String> {
+        self.ramp = None;
+        let mut left = Vec::new();
+        let mut holder = lock(&self.holder);
+        match &mut *holder {
+            Holder::Netem(netem) => netem.drain(),
+            Holder::Line(line) => line.end(),
+        }
+        if let Some(attached) = self.give_back.take() {
+            // The device may be gone, and its program with it; a link is gone with this in any case.
+            let _ = netns.run(|| object.detach(attached));
+        }
+        if let Holder::Netem(netem) = &mut *holder {
+            left.extend(netem.remove());
+        }
+        drop(holder);
+        left.extend(loopback::put_back(std::mem::take(&mut self.settings)));
+        left
+    }
+}
+
+impl Holder {
+    fn via(&self, impairment: usize, slot: u16) -> DetourVia {
+        match self {
+            Self::Netem(netem) => netem.via(impairment, slot),
+            Self::Line(line) => line.via(slot),
+        }
+    }
+
+    fn far_side(&self) -> Device {
+        match self {
+            Self::Netem(netem) => netem.far_side(),
+            Self::Line(line) => line.far_side(),
+        }
+    }
+
+    /// This share of the whole from now on.
+    fn scale(&mut self, share: f64) {
+        // It fails when the device is gone, and then nothing is left to change.
+        match self {
+            Self::Netem(netem) => drop(netem.scale(share)),
+            Self::Line(line) => drop(line.scale(share)),
+        }
+    }
+}
+
+fn lock(holder: &Mutex<Holder>) -> std::sync::MutexGuard<'_, Holder> {
+    holder.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a device is one of a detour, which faults must leave alone.
+pub(super) fn is_detour(name: &str) -> bool {
+    name.starts_with("chaosd") || name.starts_with(by_netem::PREFIX)
+}
+
+/// Longest that is waited for packets to come back by themselves.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The hooks that can take packets aside.
+pub(super) const HOOKS: [Hook; 2] = [Hook::Egress, Hook::Ingress];
