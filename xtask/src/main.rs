@@ -57,6 +57,7 @@ enum Tasks {
     Bench(task::Bench),
     Matrix(task::Matrix),
     Soak(task::Soak),
+    Torture(task::Torture),
     Deny(task::Deny),
     Unsafe(task::Unsafe),
     #[command(hide = true, name = "root-suites")]
@@ -100,6 +101,7 @@ fn run(task: Tasks) -> Result<ExitCode> {
         Tasks::Bench(task) => task.run(layout),
         Tasks::Matrix(task) => task.run(layout),
         Tasks::Soak(task) => task.run(layout),
+        Tasks::Torture(task) => task.run(layout),
         Tasks::Deny(task) => task.run(layout),
         Tasks::Unsafe(task) => task.run(layout),
         Tasks::RootSuites(task) => task.run(layout),

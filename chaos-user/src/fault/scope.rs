@@ -188,7 +188,18 @@ impl Scope {
         entry: Option<Entry>,
     ) -> Result<(), FaultError> {
         let (object, mechanism) = (&mut self.object, self.fault.mechanism);
-        let attached = netns.run(|| object.attach_tc(device, program, mechanism))??;
+        let attached = netns
+            .run(|| object.attach_tc(device, program, mechanism))
+            .map_err(FaultError::from)
+            .and_then(|attached| attached.map_err(FaultError::from));
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) => {
+                // What fails here, too, stays in the journal.
+                let _ = entry.map(Entry::undo);
+                return Err(error);
+            }
+        };
         let entry = match attached.point.filter {
             Some(_) => entry,
             None => {

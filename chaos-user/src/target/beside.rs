@@ -59,6 +59,11 @@ impl Beside {
         self.pidfd.try_clone()
     }
 
+    /// Waits until it ended, at most `within`; false if it still runs then.
+    pub fn has_ended(&self, within: Duration) -> bool {
+        wait_readable(self.pidfd.as_fd(), within)
+    }
+
     /// Waits until it ended by itself, kills it if that takes longer than `within`, and forgets it.
     pub fn end(&mut self, within: Duration) {
         if !wait_readable(self.pidfd.as_fd(), within) {

@@ -11,6 +11,7 @@ mod run;
 mod setup;
 mod soak;
 mod test;
+mod torture;
 mod vm;
 
 pub(crate) use audit::Unsafe;
@@ -24,6 +25,7 @@ pub(crate) use run::Run;
 pub(crate) use setup::Setup;
 pub(crate) use soak::Soak;
 pub(crate) use test::Test;
+pub(crate) use torture::Torture;
 pub(crate) use vm::Vm;
 
 use std::process::ExitCode;

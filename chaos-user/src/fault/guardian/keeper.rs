@@ -9,14 +9,18 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{BEAT, BEAT_EVERY, OVER, READY};
 use crate::host::ProcessId;
 use crate::target::{Beside, start_beside};
 
-/// How long the guardian may take to be ready, and to end.
+/// How long the guardian may take to be ready.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to end when there is nothing left for it to do, and how often it is looked
+/// at whether it is stopped, and so never will.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(200);
 /// How often it is looked at whether it is stopped, in beats.
 const LOOK_EVERY: u32 = 5;
 
@@ -123,6 +127,9 @@ impl Drop for Guardian {
         let _ = self.socket.set_write_timeout(Some(Duration::from_secs(1)));
         let _ = self.socket.write_all(&[OVER]);
         let _ = self.socket.shutdown(Shutdown::Write);
-        self.process.end(WITHIN);
+        let until = Instant::now() + ENDS_WITHIN;
+        let stopped = || self.id().is_some_and(ProcessId::is_stopped);
+        while !self.process.has_ended(LOOK) && Instant::now() < until && !stopped() {}
+        self.process.end(Duration::ZERO);
     }
 }

@@ -77,7 +77,14 @@ impl Netlink {
             if let NetlinkPayload::Error(error) = answer.payload
                 && error.code.is_some()
             {
-                return Err(refused("delete", object)(rtnetlink::Error::NetlinkError(error)));
+                match refused("delete", object)(rtnetlink::Error::NetlinkError(error)) {
+                    // It went with its device, or somebody else took it away.
+                    NetlinkError::Refused {
+                        errno: Errno::ENODEV | Errno::ENOENT | Errno::EINVAL,
+                        ..
+                    } => return Ok(()),
+                    error => return Err(error),
+                }
             }
         }
         Ok(())
@@ -112,8 +119,17 @@ impl Netlink {
         message.header.parent = TcHandle::CLSACT;
         message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
         message.attributes.push(TcAttribute::Kind("clsact".into()));
-        delete.execute().await.map_err(refused("delete", format!("clsact of device {ifindex}")))?;
-        Ok(true)
+        match delete.execute().await {
+            Ok(()) => Ok(true),
+            Err(error) => match refused("delete", format!("clsact of device {ifindex}"))(error) {
+                // It went with its device, or somebody else took it away.
+                NetlinkError::Refused {
+                    errno: Errno::ENODEV | Errno::ENOENT | Errno::EINVAL,
+                    ..
+                } => Ok(true),
+                error => Err(error),
+            },
+        }
     }
 }
 
