@@ -54,7 +54,7 @@ pub fn apply(
         }
     }
     let place = change.detour_place as u8;
-    let way = if change.detour_rule != NONE { way(skb, packet, change, serving) } else { None };
+    let way = if change.detour_rule == NONE { None } else { way(skb, packet, change, serving) };
     let way = match way {
         Some(way) if depart(skb, packet, way, place) => Some(way),
         _ => None,

@@ -149,7 +149,7 @@ fn flip(skb: *mut __sk_buff, at: u32, bit: u32, flags: u64) -> Option<(u8, u8)> 
 /// Takes off the promise that the packet is sound. A failure leaves the packet as it was.
 #[inline(always)]
 fn distrust(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
-    let room = HEADERS_LENGTH as i32;
+    let room = HEADERS_LENGTH.cast_signed() as i32;
     // The checksum must be inside what is pulled off.
     if packet.transport as usize + 2 > HEADERS_LENGTH {
         return None;
