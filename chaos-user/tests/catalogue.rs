@@ -74,6 +74,10 @@ fn real_time(test: &str) -> bool {
 
 /// Changes that make the fault of a scenario hit nothing.
 const MISSES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "network",
+        &[("latency: 500ms, duration: 8s", "latency: 500ms, remote-ports: [9], duration: 1s")],
+    ),
     ("disputes", &[("escrows/${escrow}/resolve", "escrows/${escrow}/nothing")]),
     (
         "byzantine",
@@ -128,7 +132,7 @@ fn workloads_that_hit_nothing_are_inconclusive() {
 #[test]
 fn faults_that_hit_nothing_are_inconclusive() {
     if real_time("faults_that_hit_nothing_are_inconclusive") {
-        misses_are_inconclusive(&["cascade", "rpc", "restart", "partition"]);
+        misses_are_inconclusive(&["cascade", "rpc", "restart", "partition", "network"]);
     }
 }
 

@@ -17,6 +17,11 @@ const AT_ONCE: usize = 4;
 
 /// A defect, the scenario that has to catch it, and an expectation that must be broken then.
 const CATCHES: &[(&str, &str, &str)] = &[
+    ("no-timeout", "network", "payments-into-silence"),
+    ("no-request-timeout", "network", "payments-into-silence"),
+    ("short-timeout", "network", "payments-on-a-slow-network"),
+    ("panic-on-timeout", "network", "server-answers"),
+    ("no-slow-notice", "network", "payments-on-a-slow-network"),
     ("panic-on-rpc-error", "rpc", "server-answers"),
     ("no-rollback", "rpc", "payments"),
     ("breaker-never-closes", "rpc", "payments"),
@@ -65,7 +70,7 @@ const CATCHES: &[(&str, &str, &str)] = &[
 ];
 
 /// Scenarios whose defects are not in the table above.
-const ELSEWHERE: &[&str] = &["network", "disk"];
+const ELSEWHERE: &[&str] = &["disk"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments").canonicalize().unwrap()
@@ -155,6 +160,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    defects_turn_network_red: "network",
     defects_turn_rpc_red: "rpc",
     defects_turn_pool_red: "pool",
     defects_turn_restart_red: "restart",
