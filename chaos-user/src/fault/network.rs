@@ -152,13 +152,6 @@ impl Active {
                         scope.name()
                     ));
                 }
-                if counters.detour_failed > 0 {
-                    remarks.push(format!(
-                        "{} packets of `{}` were not held: the detour was gone, too narrow, or its lease had run out",
-                        counters.detour_failed,
-                        scope.name()
-                    ));
-                }
                 if counters.reject_failed > 0 {
                     remarks.push(format!(
                         "{} rejected packets of `{}` could not be answered (multicast, fragments, options) and were dropped silently",
@@ -215,9 +208,16 @@ impl Active {
         self.lines.try_iter().collect()
     }
 
+    /// Ends the faults: nothing is hit any more, and what was held has come back or is lost. What the
+    /// other methods tell is final from then on.
+    pub fn stop(&mut self) {
+        self.scopes.iter().for_each(|scope| scope.lease().disarm());
+        self.scopes.iter_mut().for_each(Scope::release);
+    }
+
     /// Ends the faults, puts everything back, and returns the final evidence.
     pub fn heal(mut self) -> Result<Vec<RuleEvidence>, FaultError> {
-        self.scopes.iter().for_each(|scope| scope.lease().disarm());
+        self.stop();
         let evidence = self.evidence();
         let left = self.undo();
         if !left.is_empty() {

@@ -323,6 +323,13 @@ impl Scope {
         }
     }
 
+    /// Lets what is held come back. The rules must not take packets aside any more.
+    pub(super) fn release(&mut self) {
+        if let Some(detour) = &mut self.detour {
+            detour.release();
+        }
+    }
+
     /// Takes everything off again; what could not be is described.
     pub(super) fn undo(mut self) -> Vec<String> {
         self.detach_all()

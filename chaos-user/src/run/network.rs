@@ -132,7 +132,8 @@ fn detours(spec: Option<&DetourSpec>, rules: usize) -> Detours {
 struct Injected(Active);
 
 impl ActiveFault for Injected {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(mut self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+        self.0.stop();
         let mut remarks: Vec<String> =
             self.0.holders().map(|holder| format!("packets were held by: {holder}")).collect();
         remarks.extend(self.0.delays().iter().map(ToString::to_string));

@@ -73,6 +73,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     }
     let sockets_destroyed = if request.destroy_sockets { destroy_matching(request)? } else { 0 };
     let interrupted = watch(request, &mut active, &signals, &unguarded)?;
+    active.stop();
     active.drain_events();
     let events: Vec<Fault> = active.events().cloned().collect();
     let remarks = active.remarks()?;

@@ -22,7 +22,7 @@ pub(super) struct ByLine {
     slots: Vec<(Slot, Way)>,
     rules: Vec<(usize, Impairment)>,
     last: Vec<(Slot, Evidence)>,
-    ended: Option<String>,
+    ended: Vec<String>,
 }
 
 impl ByLine {
@@ -48,7 +48,7 @@ impl ByLine {
             ways.iter().zip(1..).filter_map(|(way, n)| Some((Slot::new(n)?, *way))).collect();
         let rules = detours.rules.clone();
         let made =
-            Self { line: Some(line), name, index, slots, rules, last: Vec::new(), ended: None };
+            Self { line: Some(line), name, index, slots, rules, last: Vec::new(), ended: Vec::new() };
         made.scale(share)?;
         Ok(made)
     }
@@ -119,7 +119,7 @@ impl ByLine {
     }
 
     pub(super) fn remarks(&self) -> Vec<String> {
-        let mut remarks: Vec<String> = self.ended.iter().cloned().collect();
+        let mut remarks = Vec::new();
         let (mut late, mut dropped, mut bypassed) = (0, 0, 0);
         for (_, evidence) in self.evidence() {
             late += evidence.counters.late;
@@ -135,23 +135,32 @@ impl ByLine {
                 remarks.push(format!("{count} packets {what}"));
             }
         }
-        if let Some(status) = self.line.as_ref().and_then(|line| line.status().ok())
+        remarks.extend(self.troubles());
+        remarks
+    }
+
+    /// What went wrong with the thread itself.
+    fn troubles(&self) -> Vec<String> {
+        let Some(line) = &self.line else { return self.ended.clone() };
+        let mut troubles = Vec::new();
+        if let Ok(status) = line.status()
             && let Some(overruns @ 1..) = status.overruns
         {
-            remarks.push(format!("{overruns} packets came faster than the delay line reads"));
+            troubles.push(format!("{overruns} packets came faster than the delay line reads"));
         }
-        if self.line.as_ref().is_some_and(|line| line.heartbeat().last().is_none()) {
-            remarks.push("the delay line ended early; packets passed from then on".to_owned());
+        if line.heartbeat().last().is_none() {
+            troubles.push("the delay line ended early; packets passed from then on".to_owned());
         }
-        remarks
+        troubles
     }
 
     /// Delivers what is held, and ends the thread and the device.
     pub(super) fn end(&mut self) {
+        self.ended = self.troubles();
         let Some(line) = self.line.take() else { return };
         let (outcome, evidence) = line.stop();
         self.last = evidence;
-        self.ended = outcome.err().map(|error| error.to_string());
+        self.ended.extend(outcome.err().map(|error| error.to_string()));
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) struct ByNetem {
     impairments: Vec<Impairment>,
     seed: u64,
     unconfirmed: Vec<String>,
-    lost: u32,
+    /// Packets that had not come back when that was last waited for.
+    lost: Option<u32>,
 }
 
 impl ByNetem {
@@ -57,7 +58,7 @@ impl ByNetem {
                 impairments: detours.rules.iter().map(|(_, one)| one.clone()).collect(),
                 seed: *seed,
                 unconfirmed: Vec::new(),
-                lost: 0,
+                lost: None,
             };
             for number in 0..made.impairments.len() {
                 made.add(number, share)?;
@@ -119,17 +120,19 @@ impl ByNetem {
 
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks = self.unconfirmed.clone();
-        if self.lost > 0 {
+        if let Some(lost @ 1..) = self.lost {
             remarks.push(format!(
-                "{} packets were still held when the fault was healed, and are lost",
-                self.lost
+                "{lost} packets were still held when the fault was healed, and are lost"
             ));
         }
         remarks
     }
 
-    /// Waits until what is held has come back, as long as that can take but not for ever.
+    /// Waits once until what is held has come back, as long as that can take but not for ever.
     pub(super) fn drain(&mut self) {
+        if self.lost.is_some() {
+            return;
+        }
         let longest = self
             .impairments
             .iter()
@@ -143,7 +146,7 @@ impl ByNetem {
                 Ok(qdiscs) => qdiscs.iter().map(|one| one.counters.queued).max().unwrap_or(0),
             };
             if held == 0 || Instant::now() >= until {
-                self.lost = held;
+                self.lost = Some(held);
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -263,16 +263,21 @@ impl Detour {
         }
     }
 
-    /// Gives back what is held, takes the devices away, and restores settings. The rules must not
-    /// take packets aside any more. What could not be done is described.
-    pub(super) fn tear_down(&mut self, object: &mut Object, netns: &NetNs) -> Vec<String> {
+    /// Gives back what is held. The rules must not take packets aside any more.
+    pub(super) fn release(&mut self) {
         self.ramp = None;
-        let mut left = Vec::new();
-        let mut holder = lock(&self.holder);
-        match &mut *holder {
+        match &mut *lock(&self.holder) {
             Holder::Netem(netem) => netem.drain(),
             Holder::Line(line) => line.end(),
         }
+    }
+
+    /// Gives back what is held, takes the devices away, and restores settings. The rules must not
+    /// take packets aside any more. What could not be done is described.
+    pub(super) fn tear_down(&mut self, object: &mut Object, netns: &NetNs) -> Vec<String> {
+        self.release();
+        let mut left = Vec::new();
+        let mut holder = lock(&self.holder);
         if let Some(attached) = self.give_back.take() {
             // The device may be gone, and its program with it; a link is gone with this in any case.
             let _ = netns.run(|| object.detach(attached));
