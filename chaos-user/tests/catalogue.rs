@@ -49,9 +49,11 @@ impl Place {
 
     /// The operations of the only run, in order, without their times.
     fn operations(&self) -> Vec<Value> {
-        let mut runs = std::fs::read_dir(self.0.path().join("chaos-results")).unwrap();
-        let log = runs.next().unwrap().unwrap().path().join("events.jsonl");
-        let text = std::fs::read_to_string(log).unwrap();
+        // The history lies beside the run's folder.
+        let results = std::fs::read_dir(self.0.path().join("chaos-results")).unwrap();
+        let mut beside = results.map(|entry| entry.unwrap().path());
+        let folder = beside.find(|path| path.is_dir()).unwrap();
+        let text = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let batches =
             lines.filter_map(|line| line["event"]["operations"]["operations"].as_array().cloned());

@@ -162,7 +162,9 @@ fn a_run_that_is_not_allowed_leaves_a_report_that_says_so() {
     let findings: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(findings[0]["verdict"], "ABORTED");
     assert!(findings[0]["because"].as_str().unwrap().contains("needs an approval"), "{text}");
-    let folder = fs::read_dir(&results).unwrap().next().unwrap().unwrap().path();
+    // The history lies beside the run's folder.
+    let mut beside = fs::read_dir(&results).unwrap().map(|entry| entry.unwrap().path());
+    let folder = beside.find(|path| path.is_dir()).unwrap();
     let log = fs::read_to_string(folder.join("events.jsonl")).unwrap();
     assert!(log.contains("\"refused\"") && !log.contains("\"arming\""), "{log}");
     assert!(!place.folder.path().join("state").exists(), "nothing was touched");

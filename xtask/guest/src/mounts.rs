@@ -38,6 +38,10 @@ pub(crate) fn mount_devices() -> Result<()> {
 /// Mounts the rest and makes what tools expect to find; what cannot be mounted is reported.
 pub(crate) fn mount_all(report: &mut ReportPort) {
     for (kind, target) in MOUNTS {
+        if kind == "tmpfs" && !is_empty(target) {
+            // The project is somewhere below it, and must not be hidden.
+            continue;
+        }
         if let Err(error) = mount_one(kind, target) {
             report.send(&Record::Problem { what: format!("{error:#}") });
         }
@@ -52,6 +56,10 @@ pub(crate) fn mount_all(report: &mut ReportPort) {
     for error in prepared.into_iter().filter_map(Result::err) {
         println!("guest: while preparing the file systems: {error}");
     }
+}
+
+fn is_empty(folder: &str) -> bool {
+    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
 fn mount_one(kind: &str, target: &str) -> Result<()> {

@@ -47,8 +47,15 @@ impl ByLine {
         let slots: Vec<(Slot, Way)> =
             ways.iter().zip(1..).filter_map(|(way, n)| Some((Slot::new(n)?, *way))).collect();
         let rules = detours.rules.clone();
-        let made =
-            Self { line: Some(line), name, index, slots, rules, last: Vec::new(), ended: Vec::new() };
+        let made = Self {
+            line: Some(line),
+            name,
+            index,
+            slots,
+            rules,
+            last: Vec::new(),
+            ended: Vec::new(),
+        };
         made.scale(share)?;
         Ok(made)
     }
