@@ -23,8 +23,10 @@ shared! {
         pub flags: [u32; BANKS],
         /// At most this many log lines per second and CPU; 0 is no log at all.
         pub trace_rate: u32,
-        /// 0.
-        pub reserved: u32,
+        /// Always 0, which the verifier does not know. Before Linux 6.7 it follows the body of a
+        /// `bpf_loop` once only, and takes out branches that the values of that turn do not enter:
+        /// what a later turn changes has to begin with a value that it cannot know.
+        pub zero: u32,
         /// CLOCK_BOOTTIME in ns after which no packet is sent on a detour: whoever holds packets
         /// back is not known to be alive.
         pub detour_lease: u64,

@@ -34,8 +34,6 @@ const NOWHERE: u32 = 0x7fff_ffff;
 pub struct Effect(pub u64);
 
 impl Effect {
-    const NONE: Self = Self(0);
-
     #[inline(always)]
     pub const fn of(rule: &Rule) -> Self {
         let answer = (rule.reject as u64) << 8 | (rule.errno as u64) << 16;
@@ -158,10 +156,12 @@ pub fn apply(packet: &Packet, found: &FlowEntry, serving: &Serving) -> u64 {
             // SAFETY: per-CPU memory.
             unsafe { (*counters).lease_expired += 1 };
         }
-        return Effect::NONE.0;
+        return 0;
     }
-    let mut step =
-        Step { packet, matches: &found.matches, bank: serving.bank, now, effect: Effect::NONE };
+    // SAFETY: a word that nobody writes; see there why it is read.
+    let effect =
+        Effect(unsafe { core::ptr::read_volatile(&raw const serving.control.zero) }.into());
+    let mut step = Step { packet, matches: &found.matches, bank: serving.bank, now, effect };
     // The verifier checks the body of a bpf_loop once, and an unrolled one for every place.
     // SAFETY: the callback gets the context that is passed here.
     unsafe {

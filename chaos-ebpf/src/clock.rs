@@ -1,14 +1,15 @@
 //! What time it is, without reading the clock for every packet: that costs more than finding the
 //! rules. The kernel's tick counter is one load; as long as it stands still, the last reading is
-//! less than a tick old. Only moments nearer than that need a reading of their own.
+//! less than a tick old, or a few where ticks come late: a virtual machine's processor may not run
+//! for a while. Only moments nearer than that need a reading of their own.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
-/// The longest tick that kernels are built with (HZ = 100), in ns.
-const TICK: u64 = 10_000_000;
+/// Twenty of the longest ticks that kernels are built with (HZ = 100), in ns.
+const NEAR: u64 = 20 * 10_000_000;
 
 /// A reading, and the tick that it was made in.
 #[derive(Clone, Copy)]
@@ -21,7 +22,7 @@ struct Reading {
 #[map]
 static CLOCK: PerCpuArray<Reading> = PerCpuArray::with_max_entries(1, 0);
 
-/// The present, CLOCK_BOOTTIME in ns: this, or up to a tick later.
+/// The present, CLOCK_BOOTTIME in ns: this, or a little later.
 #[derive(Clone, Copy)]
 pub struct Now(u64);
 
@@ -43,7 +44,7 @@ impl Now {
     /// Whether `moment` has come.
     #[inline(always)]
     pub fn reached(self, moment: u64) -> bool {
-        moment <= self.0 || (moment <= self.0 + TICK && moment <= exact())
+        moment <= self.0 || (moment <= self.0 + NEAR && moment <= exact())
     }
 }
 
