@@ -132,14 +132,14 @@ impl RunArgs {
         let extent = Extent::of(experiment, found.lab.as_ref().map_or(0, |lab| lab.nodes().len()));
         let (mut clearance, protect) =
             guards.ask(experiment.environment.as_ref(), Some(&experiment.guards), &extent);
-        // Kept until the run is over.
-        let _lock = match lock(experiment).context("keep other runs away")? {
-            Ok(lock) => Some(lock),
-            Err(busy) => {
-                clearance = Err(vec![busy.to_string()]);
-                None
+        // Kept until the run is over. What is not allowed touches nothing, not even a lock.
+        let mut _lock = None;
+        if clearance.is_ok() {
+            match lock(experiment).context("keep other runs away")? {
+                Ok(lock) => _lock = Some(lock),
+                Err(busy) => clearance = Err(vec![busy.to_string()]),
             }
-        };
+        }
         let host = uname().context("ask the kernel for its name")?;
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let options = Options {
