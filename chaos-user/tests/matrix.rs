@@ -15,7 +15,8 @@ use tempfile::TempDir;
 /// Labs at the same time. Most of their time is waiting.
 const AT_ONCE: usize = 4;
 
-/// A defect, the scenario that has to catch it, and an expectation that must be broken then.
+/// A defect, the scenario that has to catch it, and an expectation that must be broken then (or one
+/// of several: who is left without a connection is a matter of chance).
 const CATCHES: &[(&str, &str, &str)] = &[
     ("no-timeout", "network", "payments-into-silence"),
     ("no-request-timeout", "network", "payments-into-silence"),
@@ -62,10 +63,10 @@ const CATCHES: &[(&str, &str, &str)] = &[
     ("no-timeout", "cascade", "retry-storm"),
     ("panic-on-rpc-error", "cascade", "server-answers"),
     ("breaker-never-closes", "cascade", "trade-works"),
-    ("pool-leak", "cascade", "others-are-served"),
+    ("pool-leak", "cascade", "others-are-served|retry-storm"),
     ("no-breaker", "cascade", "retry-storm"),
     ("unlimited-retries", "cascade", "retry-storm"),
-    ("hold-connection-during-rpc", "cascade", "others-are-served"),
+    ("hold-connection-during-rpc", "cascade", "others-are-served|retry-storm"),
     ("exit-on-pool-timeout", "cascade", "server-answers"),
 ];
 
@@ -123,7 +124,7 @@ fn miss(place: &TempDir, defect: &str, scenario: &str, reason: &str) -> Option<S
         ));
     }
     let broken = broken(run);
-    (!broken.contains(reason)).then(|| {
+    (!reason.split('|').any(|one| broken.contains(one))).then(|| {
         format!("{defect} in {scenario}: `{reason}` is not among what is broken: {broken:?}")
     })
 }

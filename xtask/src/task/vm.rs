@@ -22,7 +22,7 @@ const TEST_LIMIT: Duration = Duration::from_mins(3);
 
 /// How long all tests of one kernel may take. A test that hangs is found long before; this bounds a
 /// guest that only gets slower and slower, and a busy machine must not come near it.
-const KERNEL_LIMIT: Duration = Duration::from_mins(30);
+const KERNEL_LIMIT: Duration = Duration::from_mins(45);
 
 /// How long `vm run` lets a command run.
 const COMMAND_LIMIT: Duration = Duration::from_mins(30);
