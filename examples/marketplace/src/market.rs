@@ -62,7 +62,9 @@ impl Market {
     /// Only ever called by [`Defect::DivergeAfterHeal`].
     async fn give_back_held_money(&self, user: String) -> Result<()> {
         let work = move |tx: &rusqlite::Transaction<'_>| {
-            for escrow in list(tx, Some(State::Funded), 100)? {
+            let mut held = list(tx, Some(State::Funded), 100)?;
+            held.extend(list(tx, Some(State::Shipped), 100)?);
+            for escrow in held {
                 if escrow.buyer_id == user {
                     let accounts = (&Account::Escrow(escrow.id), &Account::User(&user));
                     let amount = escrow.amount;

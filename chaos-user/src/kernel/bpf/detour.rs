@@ -24,6 +24,7 @@
 //! Whoever makes detour devices must keep other faults off them: a packet on a detour is not the
 //! network's business.
 
+use std::io::ErrorKind;
 use std::mem::offset_of;
 
 use aya::Ebpf;
@@ -147,11 +148,14 @@ impl Object {
 fn live_tags(own: u32) -> Result<Vec<u64>, BpfError> {
     let mut tags = Vec::new();
     for info in loaded_maps() {
-        let info = info.map_err(map_error("CONTROL"))?;
+        // One that is gone meanwhile has no tag any more.
+        let info = match info {
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => continue,
+            info => info.map_err(map_error("CONTROL"))?,
+        };
         if info.id() == own || !is_control(&info) {
             continue;
         }
-        // One that is gone meanwhile has no tag any more.
         let Ok(data) = MapData::from_id(info.id()) else { continue };
         let control = Array::<_, Control>::try_from(aya::maps::Map::Array(data))
             .map_err(map_error("CONTROL"))?
