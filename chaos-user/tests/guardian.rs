@@ -231,6 +231,24 @@ fn the_guardian_heals_when_the_controller_is_killed() {
 }
 
 #[test]
+fn a_controller_that_dies_at_its_first_steps_leaves_no_journal() {
+    const RUNS: u32 = 12;
+    let place = Place::new();
+    for number in 0..RUNS {
+        let mut command = place.inject();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.process_group(0).spawn().unwrap();
+        // Drafts count: whoever is struck while one is there has a guardian already.
+        until("a journal is begun", || place.runs() > 0);
+        std::thread::sleep(Duration::from_micros(500) * slowness() * number);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        until("the journal is gone", || place.runs() == 0);
+    }
+    place.assert_clean();
+}
+
+#[test]
 fn the_guardian_is_not_in_the_group_that_is_killed() {
     let place = Place::new();
     let mut run = place.start();

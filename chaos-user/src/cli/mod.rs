@@ -60,7 +60,6 @@ enum Command {
     /// Watch over a run (started by the run itself)
     #[command(hide = true)]
     Guardian {
-        run: String,
         pid: u32,
         started: u64,
     },
@@ -112,9 +111,7 @@ impl Cli {
             Command::Halt(args) => args.run().map(ExitCode::from),
             Command::Doctor(args) => args.run().map(ExitCode::from),
             Command::Lab(args) => args.run(),
-            Command::Guardian { run, pid, started } => {
-                Ok(guard(&run, ProcessId { pid, started }).into())
-            }
+            Command::Guardian { pid, started } => Ok(guard(ProcessId { pid, started }).into()),
         };
         result.unwrap_or_else(|error| {
             eprintln!("chaos: {error:#}");

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
@@ -21,13 +21,9 @@ pub struct Beside {
     child: Child,
 }
 
-/// Starts this program with other arguments, two descriptors as its standard input and output, and
-/// the standard error of this process.
-pub fn start_beside(
-    arguments: &[&OsStr],
-    input: OwnedFd,
-    output: OwnedFd,
-) -> Result<Beside, ProcessError> {
+/// Starts this program with other arguments, a descriptor as its standard input, no standard output,
+/// and the standard error of this process.
+pub fn start_beside(arguments: &[&OsStr], input: OwnedFd) -> Result<Beside, ProcessError> {
     let own = std::env::current_exe().unwrap_or_default();
     // A test is not this program, which is near it then.
     let program = if own.file_stem() == Some(OsStr::new("chaos")) || own.as_os_str().is_empty() {
@@ -41,7 +37,7 @@ pub fn start_beside(
         .arg0("chaos")
         .args(arguments)
         .stdin(input)
-        .stdout(output)
+        .stdout(Stdio::null())
         .spawn()
         .map_err(failed)?;
     let pidfd = open_pidfd(child.id()).map_err(|errno| failed(errno.into()))?;

@@ -23,6 +23,9 @@ const DEVICE: (&str, u32) = ("victim", 7);
 /// How long a run may take to end, or its guardian to heal, before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The kernel frees what nothing refers to any more a little later.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+
 /// A rule is inert by then whoever died, by the kernel's clock.
 const INERT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -150,6 +153,13 @@ impl Bench {
         };
         let clean = |bench: &Self| before.difference(&State::take(&bench.netns, bench.state()));
         let mut left = clean(self);
+        let settling = Instant::now();
+        // A process that is just becoming another program has no environment to be known by, so
+        // "every process has ended" may come early, too.
+        while !left.is_empty() && !abandoned && settling.elapsed() < SETTLES_WITHIN * slowness() {
+            std::thread::sleep(Duration::from_millis(10));
+            left = clean(self);
+        }
         if !left.is_empty() && (abandoned || Self::writes_failed(point.blow)) {
             by_hand = true;
             let status = heal();

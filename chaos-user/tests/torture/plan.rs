@@ -15,7 +15,7 @@ pub(crate) struct Life {
 pub(crate) enum When {
     /// So long after it was started.
     Time(Duration),
-    /// So long after its journal had so many records.
+    /// So long after its journal (or the draft of it) had so many records.
     Record(usize, Duration),
     /// So long after the fault came into force.
     InForce(Duration),

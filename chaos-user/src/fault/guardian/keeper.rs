@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::{BEAT, BEAT_EVERY, OVER, READY};
 use crate::host::ProcessId;
@@ -38,14 +41,13 @@ pub(in super::super) struct Guardian {
 }
 
 impl Guardian {
-    /// Starts it and waits until it is ready. It shares the lock of `journal`.
-    pub(in super::super) fn start(run: &str, journal: &File, on_loss: OnLoss) -> io::Result<Self> {
+    /// Starts it and waits until it is ready.
+    pub(in super::super) fn start(on_loss: OnLoss) -> io::Result<Self> {
         let own = ProcessId::own().ok_or(io::ErrorKind::NotFound)?;
         let (ours, theirs) = UnixStream::pair()?;
         let (pid, started) = (own.pid.to_string(), own.started.to_string());
-        let arguments = ["guardian", run, &pid, &started].map(OsStr::new);
-        let journal: OwnedFd = journal.try_clone()?.into();
-        let process = start_beside(&arguments, theirs.into(), journal)
+        let arguments = ["guardian", &pid, &started].map(OsStr::new);
+        let process = start_beside(&arguments, theirs.into())
             .map_err(|error| io::Error::other(error.to_string()))?;
         // From here on an error ends it: its socket closes while it is told nothing.
         ours.set_read_timeout(Some(WITHIN))?;
@@ -74,6 +76,20 @@ impl Guardian {
             }
         })?;
         Ok(Self { process, socket: ours, stop: Some(stop), thread: Some(thread), lost })
+    }
+
+    /// Gives it a share of the journal, and so of the lock on it: from here on the run's end is its
+    /// business.
+    pub(in super::super) fn hand_over(&self, journal: &File) -> io::Result<()> {
+        let journal = [journal.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        if !message.push(SendAncillaryMessage::ScmRights(&journal)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // A descriptor travels with a byte. Nothing was sent yet that could fill the socket but beats.
+        sendmsg(&self.socket, &[IoSlice::new(&[BEAT])], &mut message, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 
     /// Its process.

@@ -1,7 +1,7 @@
 //! The guardian: a small process beside each run that puts everything back when the run cannot.
 //!
-//! It is started first, holds the journal's lock together with the controller, and waits for one of
-//! three things. The controller says that it is done: the guardian ends. The controller dies,
+//! It is started first, is handed the journal, holds the lock of it together with the controller, and
+//! waits for one of three things. The controller says that it is done: the guardian ends. The controller dies,
 //! whatever the reason: the guardian undoes what the journal says. The controller is stopped
 //! (SIGSTOP) for longer than a lease, or gives no sign of life for much longer: it counts as dead,
 //! and so that it cannot go on later with what was taken back, the guardian kills it first.

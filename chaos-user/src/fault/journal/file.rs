@@ -81,6 +81,10 @@ impl Entry {
 impl Journal {
     /// Starts the journal of a run. It is visible to others once it is locked and says whose it is.
     pub fn create(run: &str) -> Result<Self, JournalError> {
+        Self::make(run, None)
+    }
+
+    fn make(run: &str, guardian: Option<Guardian>) -> Result<Self, JournalError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !(1..=100).contains(&run.len()) || run.starts_with('.') || run.contains(['/', '\0']) {
             return Err(JournalError::Name { run: run.into() });
@@ -110,6 +114,14 @@ impl Journal {
             };
             let path = folder.path().join(FILE);
             state.append(&begin).map_err(JournalError::io("write", &path))?;
+            if let Some(guardian) = &guardian {
+                let handed = guardian.hand_over(&state.file);
+                handed.map_err(|source| JournalError::Guardian { source })?;
+                if let Some(process) = guardian.id() {
+                    let record = Record::Guardian { process };
+                    state.append(&record).map_err(JournalError::io("write", &path))?;
+                }
+            }
             folder.sync()?;
             let name = name_it(&runs, &draft, run)?;
             runs.sync()?;
@@ -118,7 +130,8 @@ impl Journal {
         })();
         match started {
             Ok((name, path, state)) => {
-                let (state, guardian) = (Mutex::new(state), OnceLock::new());
+                let (state, guardian) =
+                    (Mutex::new(state), guardian.map_or_else(OnceLock::new, OnceLock::from));
                 Ok(Self(Arc::new(Shared { name, runs, path, state, guardian })))
             }
             Err(error) => {
@@ -129,25 +142,17 @@ impl Journal {
         }
     }
 
-    /// Starts the journal of a run, and its guardian, before anything else. `on_loss` is called, from
+    /// Starts the guardian of a run and then its journal, before anything else: wherever the run dies,
+    /// somebody knows of its journal. `on_loss` is called, from
     /// another thread and at most once, with the reason, if the guardian is gone: then nothing more
     /// can be journalled, and everything has to be put back.
     pub fn guarded(
         run: &str,
         on_loss: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, JournalError> {
-        let journal = Self::create(run)?;
-        let file =
-            journal.lock().file.try_clone().map_err(JournalError::io("share", &journal.0.path))?;
-        let guardian = Guardian::start(journal.run(), &file, Box::new(on_loss))
+        let guardian = Guardian::start(Box::new(on_loss))
             .map_err(|source| JournalError::Guardian { source })?;
-        let process = guardian.id();
-        // There is none yet.
-        let _ = journal.0.guardian.set(guardian);
-        if let Some(process) = process {
-            let _ = journal.append(Record::Guardian { process })?;
-        }
-        Ok(journal)
+        Self::make(run, Some(guardian))
     }
 
     /// The run's name; not what was asked for if a dead run of that name waits for `chaos heal`.

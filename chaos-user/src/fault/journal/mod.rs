@@ -42,5 +42,5 @@ pub fn fuzz(bytes: &[u8]) {
     }
 }
 
-pub(super) use runs::sweep;
 pub use runs::{RunState, runs};
+pub(super) use runs::{run_of, sweep, sweep_drafts};

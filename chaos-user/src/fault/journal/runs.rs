@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -91,25 +93,56 @@ pub fn runs() -> Result<Vec<RunState>, JournalError> {
         for name in runs.names(false)? {
             // Gone since it was listed.
             let Some(folder) = runs.child(&name, false)? else { continue };
-            let live = is_live(&runs, &name)?;
-            let contents = contents(&folder)?;
-            let records = open(&contents);
-            let damaged = contents.damaged;
-            found.push(RunState { name, live, records, damaged, runs: runs.clone() });
+            found.push(state_of(&runs, name, &folder)?);
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
+fn state_of(runs: &Folder, name: String, folder: &Folder) -> Result<RunState, JournalError> {
+    let live = is_live(runs, &name)?;
+    let contents = contents(folder)?;
+    let records = open(&contents);
+    Ok(RunState { name, live, records, damaged: contents.damaged, runs: runs.clone() })
+}
+
+/// The run that an open journal is of; `None` if it has no name (yet, or any more).
+pub(in super::super) fn run_of(journal: &File) -> Result<Option<RunState>, JournalError> {
+    let unknown = || JournalError::io("recognise", Path::new(FILE));
+    let wanted = journal.metadata().map_err(unknown())?;
+    for state in state_dirs() {
+        let Some(runs) = Folder::of_runs(&state, false)? else { continue };
+        for name in runs.names(false)? {
+            let Some(folder) = runs.child(&name, false)? else { continue };
+            let Some(file) = folder.file(FILE, OFlags::RDONLY)? else { continue };
+            let found = file.metadata().map_err(unknown())?;
+            if (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()) {
+                return state_of(&runs, name, &folder).map(Some);
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Removes drafts of journals whose processes died before they did anything.
 pub(in super::super) fn sweep() -> Result<(), JournalError> {
+    sweep_if(|process| process.and_then(ProcessId::of).is_none())
+}
+
+/// Removes the drafts of one process, which is dead, if it has not been forgotten yet.
+pub(in super::super) fn sweep_drafts(dead: ProcessId) -> Result<(), JournalError> {
+    // Another process of that number by now has drafts of its own.
+    let another = ProcessId::of(dead.pid).is_some_and(|process| process != dead);
+    sweep_if(|process| process == Some(dead.pid) && !another)
+}
+
+fn sweep_if(whose: impl Fn(Option<u32>) -> bool) -> Result<(), JournalError> {
     for state in state_dirs() {
         let Some(runs) = Folder::of_runs(&state, false)? else { continue };
         for name in runs.names(true)? {
             let process = name.trim_start_matches('.').split('-').next();
-            let process = process.and_then(|pid| pid.parse().ok());
-            if process.and_then(ProcessId::of).is_none() {
+            if whose(process.and_then(|pid| pid.parse().ok())) {
                 runs.remove(&name)?;
             }
         }
