@@ -203,6 +203,7 @@ pub(super) struct ProviderDocument {
     pub(super) copies: Option<Spanned<u8>>,
     pub(super) checksum: Option<Text>,
     pub(super) seed: Option<Spanned<u64>>,
+    pub(super) unit: Option<Text>,
     pub(super) container: Option<Text>,
     pub(super) socket: Option<Text>,
     pub(super) level: Option<Spanned<Percent>>,
@@ -246,7 +247,7 @@ impl ProviderDocument {
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
             checksum, seed, level, leave, latency, jitter,
             correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
-            backend, ramp, queue, container, socket, workload
+            backend, ramp, queue, unit, container, socket, workload
         )
     }
 }

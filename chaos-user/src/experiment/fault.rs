@@ -31,7 +31,7 @@ pub enum FaultWork {
     Netem(Box<NetemSpec>),
     /// Something with a process of the lab.
     Process(Target, ProcessAct),
-    /// Something with a container of this host.
+    /// Something with a unit or a container of this host.
     Service(Supervised, ProcessAct),
     /// A filesystem filled.
     DiskFill(DiskFillSpec),

@@ -23,7 +23,7 @@ pub enum Provider {
     Log(LogCall),
     /// What the kernel says about a process.
     Procfs(ProcfsCall),
-    /// What a container's engine says about it.
+    /// What systemd says about a unit, or an engine about a container.
     Service(Supervised),
     /// A page of metrics.
     Metrics(MetricsCall),

@@ -198,6 +198,8 @@ fn faults_of_hosts_are_read_strictly() {
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, leave: 1M"), @"e.yaml:5:81: `1M` is ambiguous: some read it as a power of 1000 and some of 1024; write `1MB` for the one or `1MiB` for the other");
     insta::assert_snapshot!(fault("fault: kill, duration: 1s, socket: /x"), @"e.yaml:5:67: `socket` needs `container`, which is what it leads to");
     insta::assert_snapshot!(fault("fault: kill, duration: 1s, node: n, container: c"), @"e.yaml:5:65: `container` and `process` exclude each other; keep one");
+    insta::assert_snapshot!(fault("fault: kill, duration: 1s, unit: u, process: p"), @"e.yaml:5:77: `unit` and `process` exclude each other; keep one");
+    insta::assert_snapshot!(fault("fault: kill, duration: 1s, unit: u, container: c"), @"e.yaml:5:79: `unit` and `container` exclude each other; keep one");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, process: p"), @"e.yaml:5:70: `path` and `process` exclude each other; keep one");
 }
 
@@ -210,7 +212,7 @@ fn what_probes_look_at_is_read_strictly() {
     };
     let provider = |text: &str| refused(&one(text, "1"));
     let tolerance = |text: &str| refused(&one("{ type: log, path: x, pattern: x }", text));
-    insta::assert_snapshot!(provider("{ type: logs, pattern: x }"), @"e.yaml:5:25: `logs` is not a type of provider; did you mean `log`?; valid are http, process, tcp, dns, log, procfs, metrics, prometheus, container, chaos, python");
+    insta::assert_snapshot!(provider("{ type: logs, pattern: x }"), @"e.yaml:5:25: `logs` is not a type of provider; did you mean `log`?; valid are http, process, tcp, dns, log, procfs, metrics, prometheus, unit, container, chaos, python");
     insta::assert_snapshot!(provider("{ type: log, path: x }"), @"e.yaml:5:17: a log provider needs `pattern`, what to look for");
     insta::assert_snapshot!(provider("{ type: log, pattern: x, process: p }"), @"e.yaml:5:17: a log provider without `path` needs `node`, here or as a key of `target`");
     insta::assert_snapshot!(provider("{ type: log, path: x, pattern: x, node: p }"), @"e.yaml:5:36: `path` and `process` exclude each other; keep one");

@@ -6,20 +6,32 @@ use std::time::{Duration, Instant};
 
 use super::RuleEvidence;
 use super::journal::{Entry, Journal, JournalError, Record};
+use super::lockout::{LockedOut, check_processes};
 use super::undo::{ServiceUndo, UndoError};
 use crate::exit::Exit;
 use crate::experiment::{ProcessAct, Supervised};
+use crate::host::Cgroups;
 use crate::target::{ServiceCall, ServiceError, ServiceState, ServiceView};
 
 /// How long a service may take to do what was asked.
 const WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
+
 /// Why a fault of a service was not injected.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceFaultError {
     /// It would end this tool.
     #[error("{service} is not touched: this tool runs in it")]
     Own {
+        /// Which.
+        service: Supervised,
+    },
+    /// It would cut the operator off.
+    #[error(transparent)]
+    LockedOut(#[from] LockedOut),
+    /// It could not be started again.
+    #[error("{service} is not touched: starting it again takes the system bus, which it carries")]
+    Bus {
         /// Which.
         service: Supervised,
     },
@@ -43,7 +55,7 @@ impl ServiceFaultError {
     /// The exit code that fits.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Own { .. } => Exit::Usage,
+            Self::Own { .. } | Self::LockedOut(_) | Self::Bus { .. } => Exit::Usage,
             Self::Service(error) => error.exit(),
             Self::Slow { .. } | Self::Journal(_) => Exit::ToolFailed,
         }
@@ -70,7 +82,14 @@ impl ActiveService {
         if before.state != ServiceState::Running {
             return Ok(Self { entry: None, ran: false, acted: false });
         }
-        let undo = ServiceUndo { service: service.clone() };
+        let along = match act {
+            ProcessAct::Pause => Vec::new(),
+            ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => service.stopped_with()?,
+        };
+        for one in &along {
+            check(one, &one.look()?)?;
+        }
+        let undo = ServiceUndo { service: service.clone(), along };
         let entry = journal.append(Record::Service(undo))?;
         // From here on every way out undoes it.
         let mut active = Self { entry: Some(entry), ran: true, acted: false };
@@ -121,17 +140,38 @@ fn is_done(act: ProcessAct, before: &ServiceView, now: &ServiceView) -> bool {
         ProcessAct::Stop => now.state == ServiceState::Stopped,
         ProcessAct::Pause => now.state == ServiceState::Paused,
         // Its supervisor may have started it again by now.
-        ProcessAct::Kill => now.state == ServiceState::Stopped || now.pid != before.pid,
-        ProcessAct::Restart => now.state == ServiceState::Running && now.pid != before.pid,
+        ProcessAct::Kill => now.state == ServiceState::Stopped || is_another(before, now),
+        ProcessAct::Restart => now.state == ServiceState::Running && is_another(before, now),
     }
 }
 
+/// Whether it was started again, or its main process is gone.
+fn is_another(before: &ServiceView, now: &ServiceView) -> bool {
+    now.pid != before.pid || now.started != before.started
+}
+
+/// The units that carry the system bus.
+const BUS: [&str; 4] =
+    ["dbus.service", "dbus.socket", "dbus-broker.service", "dbus-daemon.service"];
+
+/// Refuses what this tool runs in, and what it needs to undo it.
 fn check(service: &Supervised, seen: &ServiceView) -> Result<(), ServiceFaultError> {
-    // The cgroups of a container's processes have its id in their names.
+    // The cgroups of a unit's processes have its name, those of a container's have its id in theirs.
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let named = |part: &str| part.trim_end_matches(".scope").ends_with(seen.id.as_str());
+    let id = seen.id.as_str();
+    let named = |part: &str| part == id || part.trim_end_matches(".scope").ends_with(id);
     if !seen.id.is_empty() && own.split(['/', '\n']).any(named) {
         return Err(ServiceFaultError::Own { service: service.clone() });
+    }
+    if matches!(service, Supervised::Unit { .. }) {
+        if BUS.contains(&id) {
+            return Err(ServiceFaultError::Bus { service: service.clone() });
+        }
+        // Such as the daemon of the session that this tool was started from.
+        let processes = Cgroups::find()
+            .and_then(|all| all.processes(&all.by_unit(id)?.path))
+            .unwrap_or_default();
+        check_processes(&service.to_string(), &processes)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::{Failed, detour, disk, netem, service, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
+use crate::experiment::service::Supervised;
 use crate::experiment::units::{Direction, Prefix, Span};
 use crate::plan::{Checksum, Connections, Corrupt, Duplicate, Loss};
 
@@ -55,7 +56,7 @@ const DUPLICATE: &str = "fault, duration, node, direction, devices, protocol, lo
                          local-ports, remote-ports, flows, connections, seed, share, exact, copies";
 const CORRUPT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                        local-ports, remote-ports, flows, connections, seed, share, exact, checksum";
-const PROCESS: &str = "fault, duration, node, process, container, socket";
+const PROCESS: &str = "fault, duration, node, process, unit, container, socket";
 
 pub(super) fn fault(
     context: &Context<'_>,
@@ -93,11 +94,21 @@ pub(super) fn fault(
     };
     let work = match kind {
         Word::Process(act) => {
-            if let Some(service) = service::service(document)? {
-                if let Some(node) = document.node.as_ref().or(document.process.as_ref()) {
-                    let problem = Problem::Exclusive { one: "container", other: "process" };
-                    return Err((node.referenced.into(), problem));
+            let of_lab = document.node.as_ref().or(document.process.as_ref());
+            let service = match (service::service(document)?, of_lab) {
+                (Some(service), Some(of_lab)) => {
+                    let one = match service {
+                        Supervised::Unit { .. } => "unit",
+                        Supervised::Container { .. } => "container",
+                    };
+                    let problem = Problem::Exclusive { one, other: "process" };
+                    return Err((of_lab.referenced.into(), problem));
                 }
+                (Some(service), None) => Some(service),
+                (None, Some(_)) => None,
+                (None, None) => service::of_target(context),
+            };
+            if let Some(service) = service {
                 let seed = document.seed.as_ref().map(|seed| seed.value);
                 return Ok(FaultSpec { work: FaultWork::Service(service, act), duration, seed });
             }

@@ -30,12 +30,13 @@ enum Type {
     Procfs,
     Metrics,
     Prometheus,
+    Unit,
     Container,
     Chaos,
     Python,
 }
 
-const TYPES: [(&str, Type); 11] = [
+const TYPES: [(&str, Type); 12] = [
     ("http", Type::Http),
     ("process", Type::Process),
     ("tcp", Type::Tcp),
@@ -44,6 +45,7 @@ const TYPES: [(&str, Type); 11] = [
     ("procfs", Type::Procfs),
     ("metrics", Type::Metrics),
     ("prometheus", Type::Prometheus),
+    ("unit", Type::Unit),
     ("container", Type::Container),
     ("chaos", Type::Chaos),
     ("python", Type::Python),
@@ -121,10 +123,15 @@ pub(super) fn provider(
         Type::Prometheus => {
             observe::prometheus(document, place, timeout(HTTP_TIMEOUT)?).map(Provider::Prometheus)
         }
+        Type::Unit => {
+            only(document, "unit", "unit")?;
+            service::needed(context, document, place, "a unit provider", "unit")
+                .map(Provider::Service)
+        }
         Type::Container => {
             only(document, "container", "container, socket")?;
             let what = "a container provider";
-            service::needed(document, place, what, "container").map(Provider::Service)
+            service::needed(context, document, place, what, "container").map(Provider::Service)
         }
         Type::Chaos => match &document.workload {
             Some(written) => {

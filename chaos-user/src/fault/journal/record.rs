@@ -46,7 +46,7 @@ pub enum Record {
     Paused(PausedUndo),
     /// A lab of this run may have processes.
     Lab(LabUndo),
-    /// A container that ran may not run.
+    /// A unit or a container that ran may not run.
     Service(ServiceUndo),
     /// A file may take up the room of a filesystem.
     DiskFill(FillUndo),

@@ -47,7 +47,8 @@ pub(super) fn look(name: &str, socket: &Path) -> Result<ServiceView, ServiceErro
         "oom_killed": state["OOMKilled"],
         "health": state["Health"]["Status"],
     });
-    Ok(ServiceView { state: state_now, pid, output, id })
+    let started = state["StartedAt"].as_str().map(Into::into);
+    Ok(ServiceView { state: state_now, pid, started, output, id })
 }
 
 pub(super) fn ask(name: &str, socket: &Path, call: ServiceCall) -> Result<(), ServiceError> {

@@ -1,8 +1,9 @@
-//! Services that something else supervises: containers.
+//! Services that something else supervises: systemd units and containers.
 
 mod ask;
 mod container;
 mod error;
+mod unit;
 
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ pub enum ServiceState {
     Running,
     /// It is frozen.
     Paused,
+    /// It is about to run, or to end.
+    Changing,
     /// It does not run.
     Stopped,
 }
@@ -45,6 +48,8 @@ pub struct ServiceView {
     pub state: ServiceState,
     /// Its main process.
     pub pid: Option<u32>,
+    /// Something that is another one each time it is started, if its supervisor has it.
+    pub started: Option<String>,
     /// Everything, for probes.
     pub output: Value,
     /// Its full id, which shows in the cgroups of its processes.
@@ -55,7 +60,19 @@ impl Supervised {
     /// Looks at it.
     pub fn look(&self) -> Result<ServiceView, ServiceError> {
         match self {
+            Self::Unit { name } => unit::look(name),
             Self::Container { name, socket } => container::look(name, socket),
+        }
+    }
+
+    /// What runs and is stopped by its supervisor whenever this is.
+    pub fn stopped_with(&self) -> Result<Vec<Self>, ServiceError> {
+        match self {
+            Self::Unit { name } => {
+                let units = unit::stopped_with(name)?;
+                Ok(units.into_iter().map(|name| Self::Unit { name }).collect())
+            }
+            Self::Container { .. } => Ok(Vec::new()),
         }
     }
 
@@ -63,6 +80,7 @@ impl Supervised {
     /// whether it is done.
     pub fn ask(&self, call: ServiceCall) -> Result<(), ServiceError> {
         match self {
+            Self::Unit { name } => unit::ask(name, call),
             Self::Container { name, socket } => container::ask(name, socket, call),
         }
     }
