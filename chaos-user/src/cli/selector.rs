@@ -30,13 +30,13 @@ pub(super) struct SelectorArgs {
     #[arg(long, value_name = "PREFIX")]
     local: Vec<Prefix>,
     /// Port or range of this side; repeatable
-    #[arg(long, value_name = "PORT[-PORT]")]
+    #[arg(long, value_name = "PORT[-PORT]", allow_hyphen_values = true)]
     local_port: Vec<PortRange>,
     /// Address or prefix of the other side; repeatable
     #[arg(long, value_name = "PREFIX")]
     remote: Vec<Prefix>,
     /// Port or range of the other side; repeatable
-    #[arg(long, value_name = "PORT[-PORT]")]
+    #[arg(long, value_name = "PORT[-PORT]", allow_hyphen_values = true)]
     remote_port: Vec<PortRange>,
     /// Sockets of this cgroup (v2) and its descendants
     #[arg(long, value_name = "PATH", group = "who")]
@@ -48,7 +48,7 @@ pub(super) struct SelectorArgs {
     #[arg(long, value_name = "PID", group = "who")]
     pid: Option<u32>,
     /// A stable share of all flows
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     flows: Option<Percent>,
     /// TCP connections that begin after the fault does, or that were there before
     #[arg(long, value_name = "new|established")]

@@ -25,9 +25,10 @@ pub(crate) struct Run {
 
 impl Task for Run {
     fn run(self, layout: &Layout) -> Result<ExitCode> {
-        let chaos = build_release(layout)?;
+        // Before minutes of building, not after them.
         let privilege = Privilege::of_this_process();
         privilege.prepare()?;
+        let chaos = build_release(layout)?;
         let mut command = privilege.command(&chaos)?;
         command.current_dir(layout.root()).arg("run");
         if self.args.is_empty() {

@@ -9,7 +9,7 @@ pub(super) struct DuplicateArgs {
     #[command(flatten)]
     share: ShareArgs,
     /// Copies besides the packet itself, 1 to 8
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8), allow_hyphen_values = true)]
     copies: u8,
     #[command(flatten)]
     pub(super) common: CommonArgs,
@@ -31,13 +31,13 @@ pub(super) struct CorruptArgs {
 #[derive(Debug, clap::Args)]
 struct ShareArgs {
     /// Share of packets, each by chance. Default: all of them
-    #[arg(long, value_name = "PERCENT", group = "which")]
+    #[arg(long, value_name = "PERCENT", group = "which", allow_hyphen_values = true)]
     share: Option<Percent>,
     /// With --share: exactly this share of every 1000 packets, instead of each by chance
     #[arg(long, requires = "share")]
     exact: bool,
     /// Every N-th packet
-    #[arg(long, value_name = "N", group = "which")]
+    #[arg(long, value_name = "N", group = "which", allow_hyphen_values = true)]
     every: Option<u32>,
 }
 

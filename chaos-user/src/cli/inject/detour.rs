@@ -12,7 +12,7 @@ pub(super) struct DelayArgs {
     #[command(flatten)]
     shape: ShapeArgs,
     /// Packets that may be held at once; more are dropped. Default: as many as there is room for
-    #[arg(long, value_name = "PACKETS")]
+    #[arg(long, value_name = "PACKETS", allow_hyphen_values = true)]
     limit: Option<u32>,
     #[command(flatten)]
     holding: HoldingArgs,
@@ -23,16 +23,16 @@ pub(super) struct DelayArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct RateArgs {
     /// The speed of the link, as `10mbit` or `1MB/s`; link-layer headers count
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     rate: Rate,
     /// Packets that may wait for the link; more are dropped. Default: 1000
-    #[arg(long, value_name = "PACKETS", conflicts_with = "police")]
+    #[arg(long, value_name = "PACKETS", conflicts_with = "police", allow_hyphen_values = true)]
     queue: Option<u32>,
     /// Drop what exceeds the rate at once, instead of letting it wait
     #[arg(long)]
     police: bool,
     /// With --police: bytes that may pass at once
-    #[arg(long, value_name = "BYTES", requires = "police")]
+    #[arg(long, value_name = "BYTES", requires = "police", allow_hyphen_values = true)]
     burst: Option<u64>,
     #[command(flatten)]
     holding: HoldingArgs,
@@ -43,13 +43,13 @@ pub(super) struct RateArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct ReorderArgs {
     /// Share of packets that overtake those that are held
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     share: Percent,
     /// How much each choice resembles the one before
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     correlation: Option<Percent>,
     /// Only every N-th packet may overtake
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true)]
     gap: u32,
     /// How long the packets are held that are overtaken
     #[arg(long, value_name = "TIME", default_value = "10ms", allow_hyphen_values = true)]
@@ -72,7 +72,13 @@ struct HoldingArgs {
     )]
     backend: Backend,
     /// Grow from nothing to the whole over this time
-    #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "How")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        help_heading = "How",
+        allow_hyphen_values = true
+    )]
     ramp: Span,
 }
 

@@ -14,7 +14,9 @@ use serde::Serialize;
 use super::{Request, sockets};
 use crate::cli::table;
 use crate::exit::Exit;
-use crate::fault::{Active, Fault, FaultError, Journal, MeasuredDelay, RuleEvidence, Session};
+use crate::fault::{
+    Active, Fault, FaultError, Journal, MeasuredDelay, RuleEvidence, Session, preview,
+};
 use crate::guard::Clearance;
 use crate::kernel::netlink::sockets::destroy;
 
@@ -43,6 +45,8 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     let run = format!("inject-{}", std::process::id());
     let fault = &request.fault;
     if !request.json {
+        // How far it reaches is said before anything is done, but not of what cannot be done.
+        preview(fault)?;
         let (hit, there) = sockets::hit_by(fault)?;
         let Request { clearance, .. } = request;
         eprintln!(

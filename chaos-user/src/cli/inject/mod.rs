@@ -62,13 +62,13 @@ enum FaultArgs {
 #[derive(Debug, clap::Args)]
 struct DropArgs {
     /// Share of packets to lose. Default: all of them. Segments of one GSO packet are lost together
-    #[arg(long, value_name = "PERCENT", group = "which")]
+    #[arg(long, value_name = "PERCENT", group = "which", allow_hyphen_values = true)]
     loss: Option<Percent>,
     /// With --loss: exactly this share of every 1000 packets, instead of each by chance
     #[arg(long, requires = "loss")]
     exact: bool,
     /// Lose every N-th packet
-    #[arg(long, value_name = "N", group = "which")]
+    #[arg(long, value_name = "N", group = "which", allow_hyphen_values = true)]
     every: Option<u32>,
     /// Lose in bursts (Gilbert-Elliott): probabilities of good → bad and bad → good, then the loss
     /// in the bad state (default 100%) and in the good one (default 0%)
@@ -121,12 +121,12 @@ enum Behavior {
 #[derive(Debug, clap::Args)]
 struct CommonArgs {
     /// How long the fault lasts, as `30s`, `500ms`, `2m`; mandatory
-    #[arg(long = "for", value_name = "TIME", required = true)]
+    #[arg(long = "for", value_name = "TIME", required = true, allow_hyphen_values = true)]
     lasts: Span,
     #[command(flatten)]
     selector: SelectorArgs,
     /// Reproduces every decision. Default: a new one, which is printed
-    #[arg(long, value_name = "NUMBER", help_heading = "How")]
+    #[arg(long, value_name = "NUMBER", help_heading = "How", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// How programs are attached
     #[arg(
@@ -322,5 +322,29 @@ impl CommonArgs {
             dry_run: *dry_run,
             json: *json,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    /// A minus is the beginning of a bad value, not of an option that nobody knows.
+    #[test]
+    fn negative_values_are_told_from_options() {
+        for line in [
+            "drop --for -5s",
+            "drop --for 1s --loss -1%",
+            "delay --for 1s --latency -5ms",
+            "delay --for 1s --latency 5ms --jitter -1ms",
+            "rate --for 1s --rate -1mbit",
+            "netem --for 1s --dev lo --latency -5ms",
+        ] {
+            let words = ["chaos", "inject"].into_iter().chain(line.split(' '));
+            let refused = Cli::try_parse_from(words).unwrap_err().to_string();
+            assert!(refused.contains("must not be negative"), "{line}: {refused}");
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::kernel::netns::NetNs;
 #[derive(Debug, clap::Args)]
 pub(super) struct NetemArgs {
     /// How long the fault lasts, as `30s`, `500ms`, `2m`; mandatory
-    #[arg(long = "for", value_name = "TIME", required = true)]
+    #[arg(long = "for", value_name = "TIME", required = true, allow_hyphen_values = true)]
     lasts: Span,
     /// The device; everything that leaves through it is hit
     #[arg(long, value_name = "NAME", required = true)]
@@ -42,7 +42,7 @@ pub(super) struct NetemArgs {
     #[command(flatten)]
     guards: GuardArgs,
     /// Start of netem's random numbers (Linux 6.6; it is said if the kernel ignores it)
-    #[arg(long, value_name = "NUMBER", help_heading = "How")]
+    #[arg(long, value_name = "NUMBER", help_heading = "How", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Go on although the device has qdiscs that cannot be put back: they are lost
     #[arg(long, help_heading = "How")]
@@ -62,10 +62,10 @@ pub(super) struct NetemArgs {
 #[command(next_help_heading = "What happens to packets")]
 struct HarmArgs {
     /// Share of packets to lose
-    #[arg(long, value_name = "PERCENT", group = "losing")]
+    #[arg(long, value_name = "PERCENT", group = "losing", allow_hyphen_values = true)]
     loss: Option<Percent>,
     /// How much each loss resembles the one before
-    #[arg(long, value_name = "PERCENT", requires = "loss")]
+    #[arg(long, value_name = "PERCENT", requires = "loss", allow_hyphen_values = true)]
     loss_correlation: Option<Percent>,
     /// Lose in bursts (Gilbert-Elliott): probabilities of good → bad and bad → good, then the loss
     /// in the bad state (default 100%) and in the good one (default 0%)
@@ -90,25 +90,25 @@ struct HarmArgs {
     #[arg(long, requires = "losing")]
     ecn: bool,
     /// Share of packets to send twice
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     duplicate: Option<Percent>,
     /// How much each duplication resembles the one before
-    #[arg(long, value_name = "PERCENT", requires = "duplicate")]
+    #[arg(long, value_name = "PERCENT", requires = "duplicate", allow_hyphen_values = true)]
     duplicate_correlation: Option<Percent>,
     /// Share of packets to flip one bit in
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true)]
     corrupt: Option<Percent>,
     /// How much each corruption resembles the one before
-    #[arg(long, value_name = "PERCENT", requires = "corrupt")]
+    #[arg(long, value_name = "PERCENT", requires = "corrupt", allow_hyphen_values = true)]
     corrupt_correlation: Option<Percent>,
     /// Share of packets that overtake those that wait
-    #[arg(long, value_name = "PERCENT", requires = "latency")]
+    #[arg(long, value_name = "PERCENT", requires = "latency", allow_hyphen_values = true)]
     reorder: Option<Percent>,
     /// How much each overtaking resembles the one before
-    #[arg(long, value_name = "PERCENT", requires = "reorder")]
+    #[arg(long, value_name = "PERCENT", requires = "reorder", allow_hyphen_values = true)]
     reorder_correlation: Option<Percent>,
     /// Only every N-th packet may overtake
-    #[arg(long, value_name = "N", requires = "latency")]
+    #[arg(long, value_name = "N", requires = "latency", allow_hyphen_values = true)]
     gap: Option<u32>,
 }
 
@@ -116,34 +116,46 @@ struct HarmArgs {
 #[command(next_help_heading = "What kind of link")]
 struct LinkArgs {
     /// A rate limit, as `10mbit` or `1MB/s`
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     rate: Option<Rate>,
     /// Bytes that the link adds to each packet (negative: takes away)
-    #[arg(long, value_name = "BYTES", requires = "rate", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        requires = "rate",
+        allow_negative_numbers = true,
+        allow_hyphen_values = true
+    )]
     packet_overhead: Option<i32>,
     /// Bytes per cell of the link
-    #[arg(long, value_name = "BYTES", requires = "rate")]
+    #[arg(long, value_name = "BYTES", requires = "rate", allow_hyphen_values = true)]
     cell_size: Option<u32>,
     /// Bytes that the link adds to each cell
-    #[arg(long, value_name = "BYTES", requires = "cell_size", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        requires = "cell_size",
+        allow_negative_numbers = true,
+        allow_hyphen_values = true
+    )]
     cell_overhead: Option<i32>,
     /// Packets leave in bursts, this long after each other
     #[arg(long, value_name = "MIN[,MAX]", value_delimiter = ',', num_args = 1)]
     slot: Vec<Span>,
     /// Bursts leave after the (one) time of --slot and this jitter
-    #[arg(long, value_name = "TIME", requires = "slot")]
+    #[arg(long, value_name = "TIME", requires = "slot", allow_hyphen_values = true)]
     slot_jitter: Option<Span>,
     /// How that jitter is distributed
     #[arg(long, value_name = "NAME|FILE", requires = "slot_jitter")]
     slot_distribution: Option<DistributionArg>,
     /// Packets per burst at most
-    #[arg(long, value_name = "N", requires = "slot")]
+    #[arg(long, value_name = "N", requires = "slot", allow_hyphen_values = true)]
     slot_packets: Option<u32>,
     /// Bytes per burst at most
-    #[arg(long, value_name = "BYTES", requires = "slot")]
+    #[arg(long, value_name = "BYTES", requires = "slot", allow_hyphen_values = true)]
     slot_bytes: Option<u32>,
     /// Packets that may wait; more are dropped
-    #[arg(long, value_name = "PACKETS", default_value_t = Netem::DEFAULT_LIMIT)]
+    #[arg(long, value_name = "PACKETS", default_value_t = Netem::DEFAULT_LIMIT, allow_hyphen_values = true)]
     limit: u32,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct ShapeArgs {
     #[arg(long, value_name = "TIME", requires = "latency", allow_hyphen_values = true)]
     pub(super) jitter: Option<Span>,
     /// How much each delay resembles the one before
-    #[arg(long, value_name = "PERCENT", requires = "jitter")]
+    #[arg(long, value_name = "PERCENT", requires = "jitter", allow_hyphen_values = true)]
     pub(super) correlation: Option<Percent>,
     /// uniform, normal, pareto, pareto-normal, or a file with a table as iproute2 has them
     #[arg(long, value_name = "NAME|FILE", requires = "jitter")]

@@ -150,7 +150,9 @@ fn live_tags(own: u32) -> Result<Vec<u64>, BpfError> {
     for info in loaded_maps() {
         // One that is gone meanwhile has no tag any more.
         let info = match info {
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => continue,
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => {
+                continue;
+            }
             info => info.map_err(map_error("CONTROL"))?,
         };
         if info.id() == own || !is_control(&info) {
