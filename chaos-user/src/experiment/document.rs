@@ -206,6 +206,7 @@ pub(super) struct ProviderDocument {
     pub(super) unit: Option<Text>,
     pub(super) container: Option<Text>,
     pub(super) socket: Option<Text>,
+    pub(super) spare: Option<Spanned<u32>>,
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
     pub(super) latency: Option<Spanned<Span>>,
@@ -247,7 +248,7 @@ impl ProviderDocument {
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
             checksum, seed, level, leave, latency, jitter,
             correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
-            backend, ramp, queue, unit, container, socket, workload
+            backend, ramp, queue, unit, container, socket, workload, spare
         )
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::service::Supervised;
+use super::subject::DescriptorsSpec;
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
 use crate::fault::Backend;
@@ -35,6 +36,8 @@ pub enum FaultWork {
     Service(Supervised, ProcessAct),
     /// A filesystem filled.
     DiskFill(DiskFillSpec),
+    /// Processes that can open nothing more.
+    Descriptors(DescriptorsSpec),
     /// Clients that load the system.
     Workload(Box<WorkloadSpec>),
 }

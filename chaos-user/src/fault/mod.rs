@@ -5,6 +5,7 @@
 //! come into force with one store per namespace. The kernel ends each rule at its deadline, and all
 //! rules when the lease runs out; [`Active::heal`] (or dropping it) takes everything away.
 
+mod descriptors;
 mod detour;
 mod disk_fill;
 mod error;
@@ -23,6 +24,7 @@ mod service;
 mod undo;
 mod whole_device;
 
+pub use descriptors::{ActiveDescriptors, DescriptorsError, DescriptorsEvidence};
 pub use detour::{Backend, DetourError, Detours, MeasuredDelay};
 pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;
@@ -44,7 +46,7 @@ pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed
 pub use scope::{Preview, default_devices, preview};
 pub use service::{ActiveService, ServiceFaultError};
 pub use undo::{
-    FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord, ServiceUndo, SysctlUndo,
-    Undo, UndoError, Undone,
+    DescriptorsUndo, FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord,
+    ServiceUndo, SysctlUndo, Undo, UndoError, Undone,
 };
 pub use whole_device::{ActiveWholeDevice, NetemCounts, WholeDevice};

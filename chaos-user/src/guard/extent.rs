@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::units::{Percent, Span};
 use crate::experiment::{
-    Behavior, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, NetworkSpec, Provider,
+    Behavior, DescriptorsSpec, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork,
+    NetworkSpec, Provider, Subject,
 };
 use crate::fault::Harm;
 use crate::plan::{Action, Loss, Rule};
@@ -107,6 +108,16 @@ impl FaultExtent {
                 extent.hosts.insert(THIS_HOST.to_owned());
                 extent.instances.insert(service.to_string());
             }
+            FaultWork::Descriptors(DescriptorsSpec { subject, .. }) => match subject {
+                Subject::Process(target) => {
+                    extent.hosts.insert(target.node.clone());
+                    extent.instances.insert(format!("{}/{}", target.node, target.process));
+                }
+                Subject::Service(_) | Subject::PidFile(_) => {
+                    extent.hosts.insert(THIS_HOST.to_owned());
+                    extent.instances.insert(subject.to_string());
+                }
+            },
             FaultWork::Process(target, _)
             | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
                 extent.hosts.insert(target.node.clone());

@@ -3,6 +3,7 @@
 mod capability;
 mod cgroup;
 mod clock;
+mod descriptors;
 mod feature;
 mod input;
 mod policy;
@@ -13,6 +14,7 @@ mod ssh;
 pub use capability::{MissingCapabilities, capabilities, check_capabilities};
 pub use cgroup::{CgroupError, Cgroups};
 pub use clock::{boot_id, boot_time};
+pub use descriptors::{DescriptorLimit, descriptors, limit_with_room};
 pub use feature::{Feature, Support, features, netem};
 pub use input::read_text;
 pub use policy::{POLICY, POLICY_VARIABLE, PolicyError, approval, policies};

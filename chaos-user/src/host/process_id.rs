@@ -37,6 +37,29 @@ impl ProcessId {
             .collect()
     }
 
+    /// This process, if it lives, and all that descend from it and live.
+    pub fn with_descendants(self) -> Vec<Self> {
+        if !self.is_alive() {
+            return Vec::new();
+        }
+        let Ok(processes) = procfs::process::all_processes() else { return vec![self] };
+        let stats: Vec<Stat> = processes
+            .flatten()
+            .filter_map(|process| process.stat().ok())
+            .filter(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
+            .collect();
+        let mut family = vec![self];
+        let mut next = 0;
+        while let Some(parent) = family.get(next).copied() {
+            let children = stats.iter().filter(|stat| stat.ppid == parent.pid.cast_signed());
+            let children = children
+                .map(|stat| Self { pid: stat.pid.cast_unsigned(), started: stat.starttime });
+            family.extend(children.collect::<Vec<_>>());
+            next += 1;
+        }
+        family
+    }
+
     /// A descriptor that always means this process; `None` if it is gone.
     pub fn open(self) -> Option<OwnedFd> {
         let pid = Pid::from_raw(self.pid.cast_signed())?;

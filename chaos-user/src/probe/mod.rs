@@ -24,6 +24,7 @@ use crate::kernel::netns::NetNsRuntime;
 use crate::target::{Spawner, Surroundings};
 
 pub use memory::Memory;
+pub(crate) use procfs::pid_in;
 
 /// How much longer than its time-out a probe may take before it counts as stuck.
 const SLACK: Duration = Duration::from_secs(2);

@@ -28,7 +28,7 @@ pub(super) fn look(call: &ProcfsCall, place: &Place<'_>) -> Result<Value, String
 }
 
 /// The number in a pid file; `None` without the file, which is how most services say "stopped".
-fn pid_in(path: &std::path::Path) -> Result<Option<u32>, String> {
+pub(crate) fn pid_in(path: &std::path::Path) -> Result<Option<u32>, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => text
             .trim()

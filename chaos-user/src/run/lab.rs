@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::descriptors;
 use super::disk_fill;
 use super::event::RuleText;
 use super::logs::LogFile;
@@ -14,7 +15,7 @@ use super::{netem, process, service, workload};
 use crate::exit::Exit;
 use crate::experiment::{
     Activity, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, LogCall, LogSource,
-    Observation, Provider, Span, Target, Variables,
+    Observation, Provider, Span, Subject, Target, Variables,
 };
 use crate::fault::{DiskFill, Entry, Journal, LabUndo, Record, RuleEvidence};
 use crate::host::ProcessId;
@@ -157,6 +158,21 @@ impl LabWorld {
         Ok(DiskFill { folder, path, level: spec.level, force: spec.force, own })
     }
 
+    /// The processes that a fault is about; none if it does not run.
+    fn processes(&self, subject: &Subject) -> Result<Vec<ProcessId>, Trouble> {
+        let usage = |text| Trouble { text, exit: Exit::Usage };
+        let pid = match subject {
+            Subject::Process(target) => self.process(target).map_err(usage)?.pid,
+            Subject::Service(service) => {
+                let seen = service.look().map_err(|error| Trouble::new(&error, error.exit()))?;
+                seen.pid
+            }
+            Subject::PidFile(path) => probe::pid_in(&self.base.join(path)).map_err(usage)?,
+        };
+        let main = pid.and_then(ProcessId::of);
+        Ok(main.map_or_else(Vec::new, ProcessId::with_descendants))
+    }
+
     fn addresses(&self, node: &str) -> Vec<IpAddr> {
         let node = self.lab.as_ref().and_then(|lab| lab.node(node).ok());
         node.map_or_else(Vec::new, |node| node.addresses().collect())
@@ -243,6 +259,7 @@ impl World for LabWorld {
             FaultWork::Netem(spec) => Ok(netem::explain(name, spec)),
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
+            FaultWork::Descriptors(spec) => Ok(vec![descriptors::explain(name, spec)]),
             FaultWork::Workload(spec) => Ok(vec![workload::explain(name, spec)]),
             FaultWork::Service(which, act) => {
                 Ok(vec![service::explain(name, &which.filled(&self.variables), *act)])
@@ -284,6 +301,10 @@ impl World for LabWorld {
             FaultWork::DiskFill(spec) => {
                 let fill = self.disk(spec)?;
                 disk_fill::inject(self.journal()?, name, spec, fill)
+            }
+            FaultWork::Descriptors(spec) => {
+                let processes = self.processes(&spec.subject.filled(&self.variables))?;
+                descriptors::inject(self.journal()?, name, spec, &processes)
             }
             FaultWork::Workload(spec) => {
                 let watched = match (&spec.watch, &self.lab) {

@@ -6,6 +6,7 @@
 mod clock;
 mod conductor;
 mod continuous;
+mod descriptors;
 mod disk_fill;
 mod event;
 mod folder;

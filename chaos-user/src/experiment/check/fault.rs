@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, detour, disk, netem, service, value};
+use super::{Failed, detour, disk, netem, service, subject, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
@@ -27,9 +27,10 @@ enum Word {
     Netem,
     Process(ProcessAct),
     DiskFill,
+    Descriptors,
 }
 
-const WORDS: [(&str, Word); 14] = [
+const WORDS: [(&str, Word); 15] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
@@ -44,6 +45,7 @@ const WORDS: [(&str, Word); 14] = [
     ("pause", Word::Process(ProcessAct::Pause)),
     ("restart", Word::Process(ProcessAct::Restart)),
     ("disk-fill", Word::DiskFill),
+    ("fd-exhaustion", Word::Descriptors),
 ];
 
 const PARTITION: &str = "fault, duration, between, behavior, direction, protocol, local-ports, \
@@ -82,6 +84,7 @@ pub(super) fn fault(
         Word::Netem => netem::KEYS,
         Word::Process(_) => PROCESS,
         Word::DiskFill => disk::KEYS,
+        Word::Descriptors => subject::DESCRIPTORS,
     };
     only(document, &word.value, known)?;
     let duration = match (&document.duration, kind) {
@@ -125,6 +128,9 @@ pub(super) fn fault(
             FaultWork::Process(Target { node, process }, act)
         }
         Word::DiskFill => FaultWork::DiskFill(disk::disk_fill(context, document, place)?),
+        Word::Descriptors => {
+            FaultWork::Descriptors(subject::descriptors(context, document, place)?)
+        }
         Word::Netem => FaultWork::Netem(Box::new(netem::netem(context, document, place)?)),
         _ => FaultWork::Network(network(context, document, kind, &name, place)?),
     };

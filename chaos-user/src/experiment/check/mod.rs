@@ -9,6 +9,7 @@ mod netem;
 mod observe;
 mod provider;
 mod service;
+mod subject;
 mod tolerance;
 mod value;
 mod workload;
@@ -28,6 +29,7 @@ use super::model::{
 };
 use super::observe::{LogCall, LogSource, ProcfsCall};
 use super::provider::Provider;
+use super::subject::{DescriptorsSpec, Subject};
 use super::units::{Span, nearest};
 use crate::guard::Rules;
 
@@ -219,6 +221,10 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
                     vec![&target.node]
                 }
+                FaultWork::Descriptors(DescriptorsSpec { subject, .. }) => match subject {
+                    Subject::Process(target) => vec![&target.node],
+                    Subject::Service(_) | Subject::PidFile(_) => Vec::new(),
+                },
                 FaultWork::DiskFill(_) | FaultWork::Service(..) => Vec::new(),
                 FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
                 FaultWork::Netem(spec) => spec.node.iter().collect(),

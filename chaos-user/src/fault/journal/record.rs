@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::undo::{
-    FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord, ServiceUndo, SysctlUndo,
-    Undo,
+    DescriptorsUndo, FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord,
+    ServiceUndo, SysctlUndo, Undo,
 };
 use crate::host::ProcessId;
 use crate::kernel::bpf::HookPoint;
@@ -48,6 +48,8 @@ pub enum Record {
     Lab(LabUndo),
     /// A unit or a container that ran may not run.
     Service(ServiceUndo),
+    /// A process may not be able to open files.
+    Descriptors(DescriptorsUndo),
     /// A file may take up the room of a filesystem.
     DiskFill(FillUndo),
     /// The faults are in force.
@@ -74,6 +76,7 @@ impl Record {
             Self::Sysctl(undo) => Some(undo),
             Self::Paused(undo) => Some(undo),
             Self::DiskFill(undo) => Some(undo),
+            Self::Descriptors(undo) => Some(undo),
             Self::Service(undo) => Some(undo),
             Self::Lab(undo) => Some(undo),
             Self::Begin { .. }

@@ -1,5 +1,6 @@
 //! Undoing: what a journal's records are for.
 
+mod descriptors;
 mod fill;
 mod filter;
 mod lab;
@@ -9,6 +10,7 @@ mod root_netem;
 mod service;
 mod sysctl;
 
+pub use descriptors::DescriptorsUndo;
 pub use fill::FillUndo;
 pub use filter::FilterUndo;
 pub use lab::LabUndo;
