@@ -7,7 +7,7 @@ use clap::Parser;
 use marketplace::{
     defect::Defects,
     logging, serve,
-    sim::{Files, Sim, router},
+    sim::{Files, Sim, forward, router},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -36,6 +36,9 @@ struct Args {
     /// What every wallet starts with, in piconero.
     #[arg(long, default_value_t = 1_000_000_000_000_000)]
     balance: u64,
+    /// Be the front of the monero-wallet-rpc at this URL, and no wallet; for --control.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["seed", "balance"])]
+    forward: Option<String>,
     /// Also take POST /sim, which makes it misbehave: {"lie": "address", "delay_ms": 0}.
     #[arg(long)]
     control: bool,
@@ -45,10 +48,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     logging::start(None, Defects::NONE, None).context("cannot start logging")?;
-    let files = Files::new(args.data.clone())
-        .with_context(|| format!("cannot use the folder {}", args.data.display()))?;
-    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    let router = router(Sim::new(files, seed, args.balance), args.control);
+    let router = answers(&args)?;
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let (stop, stopped) = watch::channel(false);
@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
         let slots = Arc::clone(&slots);
         accepting.spawn(serve::accept(listener, router.clone(), slots, stopped.clone(), grace));
     }
-    tracing::info!(addresses = addresses.join(","), pid = std::process::id(), seed, "listening");
+    tracing::info!(addresses = addresses.join(","), pid = std::process::id(), "listening");
     tokio::select! {
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result.context("cannot wait for signals")?,
@@ -70,4 +70,15 @@ async fn main() -> anyhow::Result<()> {
     let _ = stop.send(true);
     while accepting.join_next().await.is_some() {}
     Ok(())
+}
+
+fn answers(args: &Args) -> anyhow::Result<axum::Router> {
+    if let Some(url) = &args.forward {
+        return forward(url, args.control).context("cannot make the HTTP client");
+    }
+    let files = Files::new(args.data.clone())
+        .with_context(|| format!("cannot use the folder {}", args.data.display()))?;
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    tracing::info!(seed, "simulating");
+    Ok(router(Sim::new(files, seed, args.balance), args.control))
 }

@@ -3,13 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    control::{Control, Lie},
-    error::RpcError,
-    files::Files,
-    money::Destination,
-    wallet::Wallet,
-};
+use super::{control::Control, error::RpcError, files::Files, money::Destination, wallet::Wallet};
 use crate::wallet::rpc_code as code;
 
 type Result<T> = std::result::Result<T, RpcError>;
@@ -57,8 +51,11 @@ impl Sim {
         let params = if params.is_null() { json!({}) } else { params };
         let params: Params =
             serde_json::from_value(params).map_err(|_| RpcError::new(-32602, "Invalid params"))?;
-        let answer = self.dispatch(method, params)?;
-        Ok(self.lie(answer))
+        let mut answer = self.dispatch(method, params)?;
+        if self.control.distort(&mut answer) {
+            self.lies += 1;
+        }
+        Ok(answer)
     }
 
     fn dispatch(&mut self, method: &str, params: Params) -> Result<Value> {
@@ -173,28 +170,6 @@ impl Sim {
         });
         let sent: Vec<_> = sent.collect();
         Ok(if out && !sent.is_empty() { json!({"out": sent}) } else { json!({}) })
-    }
-
-    fn lie(&mut self, mut answer: Value) -> Value {
-        let liar = || Wallet::new(u64::MAX, "liar", "", 0);
-        match self.control.lie {
-            Lie::None => {}
-            Lie::Address => {
-                if let Some(address) = answer.get_mut("address")
-                    && address.as_str().is_some_and(|address| !address.is_empty())
-                {
-                    *address = json!(liar().address());
-                    self.lies += 1;
-                }
-            }
-            Lie::Info => {
-                if let Some(info) = answer.get_mut("multisig_info") {
-                    *info = json!("INVALID@#$%");
-                    self.lies += 1;
-                }
-            }
-        }
-        answer
     }
 }
 

@@ -136,6 +136,11 @@ impl Rpc {
         }
     }
 
+    /// The time-out of one call.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
     /// Whether the service answers.
     pub async fn ping(&self) -> Result<(), WalletError> {
         self.attempt("get_version", &json!({})).await.map(drop)

@@ -10,8 +10,11 @@ use super::{Role, Rpc, WalletError, rpc_code};
 
 type Result<T> = std::result::Result<T, WalletError>;
 
-/// How long a request waits for its turn with a wallet.
+/// How long a request waits for its turn with a wallet, at least…
 const TURN: Duration = Duration::from_secs(20);
+
+/// …and how many calls of others it waits for.
+const CALLS: u32 = 3;
 
 /// One participant's wallet service.
 #[derive(Debug)]
@@ -99,7 +102,8 @@ impl Wallet {
 
     /// Opens `file`; with `create` a missing one is made.
     pub async fn session(&self, file: &str, create: bool) -> Result<Session<'_>> {
-        let turn = tokio::time::timeout(TURN, self.open.lock()).await;
+        let patience = TURN.max(self.rpc.timeout() * CALLS);
+        let turn = tokio::time::timeout(patience, self.open.lock()).await;
         let open = turn.map_err(|_| WalletError::Busy { role: self.role })?;
         let mut session = Session { wallet: self, open, file: file.to_owned() };
         if session.open.as_deref() != Some(file) {
@@ -160,16 +164,23 @@ impl Session<'_> {
     pub async fn exchange(&mut self, round: u8, infos: &[String]) -> Result<Step> {
         let params = json!({"multisig_info": infos, "threshold": 2, "password": ""});
         match round {
-            0 => {
-                let params = json!({"enable_multisig_experimental": true});
-                self.call("prepare_multisig", params, true).await
+            0 => self.prepare().await,
+            1 => {
+                // A wallet that was closed since has forgotten that it may do this, and a 2-of-3
+                // wallet made so could never go on. To prepare it again reminds it.
+                self.prepare().await?;
+                self.call("make_multisig", params, false).await
             }
-            1 => self.call("make_multisig", params, false).await,
             _ => {
                 let params = json!({"multisig_info": infos, "password": ""});
                 self.call("exchange_multisig_keys", params, false).await
             }
         }
+    }
+
+    async fn prepare(&mut self) -> Result<Step> {
+        let params = json!({"enable_multisig_experimental": true});
+        self.call("prepare_multisig", params, true).await
     }
 
     /// `export_multisig_info`.
