@@ -4,6 +4,7 @@
 
 mod command;
 mod lint;
+mod monero;
 mod privilege;
 mod progress;
 mod setup;

@@ -3,11 +3,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use chaos_ebpf_build::Layout;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Task;
 use super::build::build_release;
 use crate::command::shown;
+use crate::monero::{Catalogue, ensure_monero};
 use crate::privilege::Privilege;
 
 /// Build everything, then run the experiments against the reference target
@@ -18,9 +19,21 @@ use crate::privilege::Privilege;
 /// 6 something could not be put back, 64 usage or a bad file.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
+    /// The wallets that the target trades with; `monero` takes about fifteen minutes for all
+    #[arg(long, value_enum, default_value_t = Wallet::Sim)]
+    wallet: Wallet,
     /// Experiments (names or files) and options of `chaos run` [default: all]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
+}
+
+/// The wallets of the reference target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wallet {
+    /// The bundled simulator
+    Sim,
+    /// monerod and three monero-wallet-rpc of Debian's package, which is installed if need be
+    Monero,
 }
 
 impl Task for Run {
@@ -28,13 +41,19 @@ impl Task for Run {
         // Before minutes of building, not after them.
         let privilege = Privilege::of_this_process();
         privilege.prepare()?;
+        let mut args = self.args;
+        if self.wallet == Wallet::Monero {
+            let catalogue = Catalogue::read(layout.root())?;
+            ensure_monero(layout)?;
+            args = catalogue.write(&layout.target().join("xtask/monero"), &args)?;
+        }
         let chaos = build_release(layout)?;
         let mut command = privilege.command(&chaos)?;
         command.current_dir(layout.root()).arg("run");
-        if self.args.is_empty() {
+        if args.is_empty() {
             command.arg("all");
         } else {
-            command.args(&self.args);
+            command.args(&args);
         }
         eprintln!("==> {}", shown(&command));
         // Replacing this process hands through exit codes and signals as they are.
