@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn file(name: &str) -> PathBuf {
@@ -102,6 +102,36 @@ fn a_partition_that_hits_too_much_fails() {
     assert_eq!((exit, &runs[0]["verdict"]), (1, &Value::from("FAIL")), "{runs:#}");
     let because = runs[0]["because"].as_str().unwrap();
     assert!(because.starts_with("`vendor-connects` under the fault"), "{because}");
+}
+
+/// Which of the twelve questions were refused, and so had not been lost.
+fn arrived(seed: &str) -> Vec<bool> {
+    let place = Place::new();
+    let slow = std::env::var_os("CHAOS_TEST_SLOWNESS").is_some();
+    let lasts = if slow { "duration: 8s" } else { "duration: 4s" };
+    let experiment = place.copy("coin.yaml", &[("duration: 4s", lasts)]);
+    let done = place.chaos(&["run", "--json", "--seed", seed, &experiment]).output().unwrap();
+    assert_eq!(code(&done), 0, "{done:?}");
+    let runs: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let evidence = &runs[0]["faults"][0]["evidence"][0];
+    let events = std::fs::read_to_string(place.results().join("events.jsonl")).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let answers = events.filter_map(|event| {
+        let done = &event["event"]["done"];
+        let asked = done["name"].as_str().is_some_and(|name| name.starts_with("question-"));
+        asked.then(|| done["error"].as_str().unwrap().contains("refused"))
+    });
+    let arrived: Vec<bool> = answers.collect();
+    let lost = arrived.iter().filter(|arrived| !**arrived).count();
+    assert_eq!((&evidence["matched"], &evidence["acted"]), (&json!(12), &json!(lost)), "{runs:#}");
+    arrived
+}
+
+#[test]
+fn a_seed_repeats_the_decisions_of_a_run() {
+    let seven = arrived("7");
+    assert_eq!(seven, arrived("7"));
+    assert_ne!(seven, arrived("8"));
 }
 
 #[test]
