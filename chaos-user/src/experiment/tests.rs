@@ -190,7 +190,7 @@ fn faults_of_hosts_are_read_strictly() {
             "title: t\nlab: l\nmethod:\n  - {{ name: f, type: action,\n      provider: {{ type: chaos, {text} }} }}\n"
         ))
     };
-    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill");
+    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion");
     insta::assert_snapshot!(fault("fault: disk-fill, path: /x"), @"e.yaml:5:17: the fault `disk-fill` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, node: n"), @"e.yaml:5:17: the fault `disk-fill` without `path` needs `process`, here or as a key of `target`");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90"), @"e.yaml:5:81: `90` is not a percentage: it has no unit; did you mean `90%`?");
