@@ -3,26 +3,17 @@
 use crate::layout::shared;
 
 shared! {
-    /// One rule of a bank.
+    /// One rule of a bank. What a packet needs that only passes comes first, in one line of the
+    /// processor's cache: a rule that no packet met for a while is not in the cache.
     pub struct Rule [96] {
         /// CLOCK_BOOTTIME in ns before which the rule is inert.
         pub not_before: u64,
         /// CLOCK_BOOTTIME in ns from which on the rule is inert: the kernel ends the fault.
         pub not_after: u64,
-        /// Seeds this rule's decisions; differs between the rules of a run.
-        pub seed: u64,
         /// Share of flows in 2^-32; [`crate::decide::ALL`] is every flow.
         pub flows: u64,
-        /// Parameters of [`loss`]: see there.
-        pub parameters: [u64; 4],
-        /// For [`action::POLICE`]: the cost of a byte as [`crate::police::cost`] takes it, and the
-        /// burst in [`crate::police::UNITS_PER_NS`]. For [`action::DUPLICATE`]: the number of
-        /// copies, and 0.
-        pub amount: [u64; 2],
         /// Index of the counters and of the decision sequence; survives bank flips.
         pub slot: u32,
-        /// For [`action::REJECT`] at connect time: the errno, positive.
-        pub errno: u16,
         /// [`action`].
         pub action: u8,
         /// [`loss`].
@@ -31,6 +22,16 @@ shared! {
         pub connections: u8,
         /// [`reject`].
         pub reject: u8,
+        /// Seeds this rule's decisions; differs between the rules of a run.
+        pub seed: u64,
+        /// Parameters of [`loss`]: see there.
+        pub parameters: [u64; 4],
+        /// For [`action::POLICE`]: the cost of a byte as [`crate::police::cost`] takes it, and the
+        /// burst in [`crate::police::UNITS_PER_NS`]. For [`action::DUPLICATE`]: the number of
+        /// copies, and 0.
+        pub amount: [u64; 2],
+        /// For [`action::REJECT`] at connect time: the errno, positive.
+        pub errno: u16,
         /// [`corrupt`].
         pub corrupt: u8,
         /// 0.

@@ -45,6 +45,12 @@ pub fn chaos_empty(_ctx: TcContext) -> i32 {
     act::TC_NEXT
 }
 
+/// Finds a packet's rule and leaves it at that: what a flow cache miss cannot do without.
+#[classifier]
+pub fn chaos_lookup(ctx: TcContext) -> i32 {
+    act::lookup(ctx.skb.skb)
+}
+
 /// Leaving through a device with Ethernet headers (loopback included).
 #[classifier]
 pub fn chaos_egress(ctx: TcContext) -> i32 {

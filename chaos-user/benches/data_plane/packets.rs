@@ -138,10 +138,10 @@ fn single_misses(
     let mut subjects = Vec::new();
     for count in SIZES {
         let subject = Subject::armed(&Rules { count, live: false, ..RULES })?;
-        subjects.push((count, subject, Vec::new(), Vec::new()));
+        subjects.push((count, subject, Vec::new(), Vec::new(), Vec::new()));
     }
     for round in 0..SINGLE_ROUNDS {
-        for (count, subject, above, empty) in &mut subjects {
+        for (count, subject, above, empty, bare) in &mut subjects {
             let bytes = chosen(round as u64, *count);
             subject.forget_flows()?;
             let miss = subject.classify(&bytes, 1)?;
@@ -149,12 +149,19 @@ fn single_misses(
             ensure!(miss.code == NEXT, "the rule acted outside its time window");
             above.push(miss.ns - baseline.ns);
             empty.push(baseline.ns);
+            // Of another packet: the first one's rule is in the CPU's caches now.
+            let bytes = chosen(!(round as u64), *count);
+            let lookup = subject.lookup(&bytes, 1)?;
+            ensure!(lookup.code == NEXT, "the packet has no rule, or one that has begun");
+            bare.push(lookup.ns - subject.baseline(&bytes, 1)?.ns);
         }
     }
     let mut medians = Vec::new();
-    for (count, subject, above, empty) in subjects {
+    for (count, subject, above, empty, bare) in subjects {
         let counters = subject.counters()?;
         ensure!(counters.misses == SINGLE_ROUNDS as u64, "the flow cache served a stale entry");
+        let baseline = empty.clone();
+        add_row(report, format!("{name}, {count} rules: the lookup"), bare, baseline, None);
         medians.push(add_row(report, format!("{name}, {count} rules"), above, empty, None));
     }
     flatness(report, &format!("{name}, 10000 rules over 1"), &medians);

@@ -112,6 +112,11 @@ impl Subject {
         run(&mut self.object, EMPTY, packet, repeat)
     }
 
+    /// Of nothing but finding the packet's rule.
+    pub(crate) fn lookup(&mut self, packet: &[u8], repeat: u32) -> Result<Timed> {
+        run(&mut self.object, "chaos_lookup", packet, repeat)
+    }
+
     /// Makes every flow cache entry stale, as a flip to a new plan does.
     pub(crate) fn forget_flows(&mut self) -> Result<()> {
         let mut control = self.control.get(&0, 0)?;
