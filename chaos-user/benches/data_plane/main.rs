@@ -5,6 +5,7 @@
 //! (`BPF_PROG_TEST_RUN`) alternately on one CPU.
 
 mod install;
+mod link;
 mod packet;
 mod packets;
 mod report;

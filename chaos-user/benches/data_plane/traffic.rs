@@ -1,6 +1,6 @@
 //! How soon a fault begins and ends for real traffic, between two namespaces made for it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,10 @@ use chaos::experiment::units::{Direction, Protocol, Span};
 use chaos::fault::{NetworkFault, Session};
 use chaos::host::boot_time;
 use chaos::kernel::bpf::Mechanism;
-use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netns::NetNs;
 use chaos::plan::{Action, Loss, Rule, Selector};
-use ipnet::IpNet;
 
+use crate::link::{FAR_END, Link, NEAR_END};
 use crate::report::{Report, Row};
 use crate::stats::Spread;
 
@@ -26,9 +25,10 @@ const MOST_PACKETS: usize = 1_000_000;
 const LONGEST: Duration = Duration::from_secs(50);
 const SETTLE: Duration = Duration::from_millis(60);
 
-/// Two namespaces with a veth pair between them.
-struct Link {
+/// Packets from one namespace to another.
+struct Stream {
     near: NetNs,
+    _far: NetNs,
     sender: UdpSocket,
     receiver: UdpSocket,
     to: SocketAddr,
@@ -47,7 +47,7 @@ struct Round {
 
 /// Begins and ends a fault again and again while packets flow.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
-    let link = Link::up()?;
+    let link = Stream::new()?;
     let rounds: Vec<Round> = (0..ROUNDS).map(|_| round(&link)).collect::<Result<_>>()?;
     let us = |from: u64, to: u64| to as f64 / 1e3 - from as f64 / 1e3;
     let mut add = |name: &str, figure: &dyn Fn(&Round) -> f64| {
@@ -67,7 +67,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn round(link: &Link) -> Result<Round> {
+fn round(link: &Stream) -> Result<Round> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| send(link, &stop));
@@ -83,7 +83,7 @@ fn round(link: &Link) -> Result<Round> {
     })
 }
 
-fn fault(link: &Link) -> Result<Round> {
+fn fault(link: &Stream) -> Result<Round> {
     let fault = NetworkFault {
         name: "bench".into(),
         netns: link.near.clone(),
@@ -126,7 +126,7 @@ fn fault(link: &Link) -> Result<Round> {
 }
 
 /// Sends numbered packets; returns when each was sent.
-fn send(link: &Link, stop: &AtomicBool) -> Result<Vec<u64>> {
+fn send(link: &Stream, stop: &AtomicBool) -> Result<Vec<u64>> {
     let mut sent: Vec<u64> = Vec::with_capacity(MOST_PACKETS);
     let begin = Instant::now();
     while !stop.load(Ordering::Relaxed) && sent.len() < MOST_PACKETS && begin.elapsed() < LONGEST {
@@ -141,7 +141,7 @@ fn send(link: &Link, stop: &AtomicBool) -> Result<Vec<u64>> {
 }
 
 /// The numbers of the packets that arrive.
-fn receive(link: &Link, stop: &AtomicBool) -> Result<Vec<usize>> {
+fn receive(link: &Stream, stop: &AtomicBool) -> Result<Vec<usize>> {
     let mut arrived = Vec::with_capacity(MOST_PACKETS);
     let begin = Instant::now();
     let mut number = [0; 8];
@@ -174,36 +174,22 @@ fn lost(sent: &[u64], arrived: &[usize]) -> Result<std::ops::Range<usize>> {
     Ok(first..end)
 }
 
-impl Link {
-    fn up() -> Result<Self> {
-        let (near, far) = (NetNs::anonymous()?, NetNs::anonymous()?);
-        near.block_on(|| async {
-            Netlink::open()?.add_veth(("near", 2), ("far", 3), &far).await
-        })??;
-        let [near_end, far_end] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Ipv4Addr::from);
-        for (netns, name, address) in [(&near, "near", near_end), (&far, "far", far_end)] {
-            netns.block_on(|| async move {
-                let netlink = Netlink::open()?;
-                let device = netlink.link(name).await?;
-                netlink.add_address(&device, IpNet::new(address.into(), 30)?).await?;
-                netlink.set_up(&device).await?;
-                anyhow::Ok(())
-            })??;
-        }
-        near.block_on(|| Netlink::wait_running(&["near"], Duration::from_secs(2)))??;
-        let sender = near.run(|| UdpSocket::bind((near_end, 0)))??;
-        let receiver = far.run(|| UdpSocket::bind((far_end, 0)))??;
+impl Stream {
+    fn new() -> Result<Self> {
+        let Link { near, far } = Link::up()?;
+        let sender = near.run(|| UdpSocket::bind((NEAR_END, 0)))??;
+        let receiver = far.run(|| UdpSocket::bind((FAR_END, 0)))??;
         receiver.set_read_timeout(Some(Duration::from_millis(30)))?;
         nix::sys::socket::setsockopt(
             &receiver,
             nix::sys::socket::sockopt::RcvBufForce,
             &(64 << 20),
         )?;
-        let to = SocketAddr::new(IpAddr::from(far_end), receiver.local_addr()?.port());
+        let to = SocketAddr::new(IpAddr::from(FAR_END), receiver.local_addr()?.port());
         // Neighbours find each other before anything is measured.
         sender.send_to(&[0], to)?;
         let mut greeting = [0];
         receiver.recv(&mut greeting).context("the link carries nothing")?;
-        Ok(Self { near, sender, receiver, to })
+        Ok(Self { near, sender, receiver, to, _far: far })
     }
 }

@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "the tests need more of it")]
 mod bed;
 mod hold;
+mod one_way;
 mod packets;
 mod sample;
 mod streams;

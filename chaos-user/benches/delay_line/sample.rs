@@ -39,7 +39,7 @@ impl Sample {
 }
 
 /// In µs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize)]
 pub(crate) struct Summary {
     count: usize,
     mean: f64,

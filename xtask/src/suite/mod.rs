@@ -8,7 +8,8 @@ mod kernel_config;
 
 pub(crate) use artifacts::executables;
 pub(crate) use build::{
-    Programs, build_lab_binaries, build_programs, build_static_binaries, integration_tests_outside,
+    Programs, build_lab_binaries, build_programs, build_static_benchmark, build_static_binaries,
+    integration_tests_outside,
 };
 pub(crate) use features::{Features, Presence};
 pub(crate) use judge::judge;

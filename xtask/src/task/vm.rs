@@ -190,12 +190,37 @@ fn one(
     console: Console,
     limit: Duration,
 ) -> Result<ExitCode> {
+    let image = Image::new(layout, build_lab_binaries(layout)?)?;
+    boot(layout, catalogue, args, image, work, console, limit)
+}
+
+/// Runs one command in a guest made of `image`.
+pub(super) fn command_in_guest(
+    layout: &Layout,
+    kernel: Option<String>,
+    image: Image,
+    argv: Vec<String>,
+) -> Result<ExitCode> {
+    let args = MachineArgs { kernel, accel: Accelerator::Tcg };
+    let work = Work::Command { argv, terminal: false, directory: layout.root().into() };
+    boot(layout, &Catalogue::load()?, &args, image, &work, Console::Output, COMMAND_LIMIT)
+}
+
+fn boot(
+    layout: &Layout,
+    catalogue: &Catalogue,
+    args: &MachineArgs,
+    image: Image,
+    work: &Work,
+    console: Console,
+    limit: Duration,
+) -> Result<ExitCode> {
     let kernels = catalogue.select(args.kernel.as_deref())?;
     let entry = kernels.last().context("no kernel is listed")?;
     let machine = Machine {
         layout,
         qemu: Qemu::fetch(layout)?,
-        image: Image::new(layout, build_lab_binaries(layout)?)?,
+        image,
         modules: catalogue.modules(),
         accelerator: args.accel,
     };
