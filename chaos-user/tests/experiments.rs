@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -132,6 +133,33 @@ fn a_seed_repeats_the_decisions_of_a_run() {
     let seven = arrived("7");
     assert_eq!(seven, arrived("7"));
     assert_ne!(seven, arrived("8"));
+}
+
+#[test]
+fn requests_at_a_rate_are_sent_and_timed_when_they_are_due() {
+    let place = Place::new();
+    let (exit, runs) = place.run(&place.copy("stall.yaml", &[]));
+    assert_eq!(exit, 0, "{runs:#}");
+    let events = std::fs::read_to_string(place.results().join("events.jsonl")).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut due = BTreeMap::new();
+    let mut late = 0;
+    for operation in events.flat_map(|event| {
+        event["event"]["operations"]["operations"].as_array().cloned().unwrap_or_default()
+    }) {
+        let (number, at) = (operation["number"].as_u64(), operation["at"].as_u64().unwrap());
+        if operation["state"] == "invoke" {
+            due.insert(number, at);
+        } else {
+            late += u32::from(at - due[&number] > 400_000_000);
+        }
+    }
+    // Those that were due in the first 1.1 s of the stall. A client that waits would see one or two.
+    assert!(late >= 15, "{late} of {} waited", due.len());
+    let mut times: Vec<u64> = due.into_values().collect();
+    times.sort_unstable();
+    // By the clock, 50 ms apart, through the stall.
+    assert!(times.windows(2).all(|pair| (pair[1] - pair[0]).abs_diff(50_000_000) < 1_000_000));
 }
 
 #[test]
