@@ -87,7 +87,14 @@ pub(super) fn load(name: String, path: PathBuf) -> anyhow::Result<Found> {
     let experiment =
         Experiment::parse(&text, &path).map_err(|error| UsageError(error.to_string()))?;
     let lab = match &experiment.lab {
-        None => None,
+        None => {
+            if !experiment.namespaces.is_empty() {
+                let nodes: Vec<String> = experiment.namespaces.keys().cloned().collect();
+                let checked = experiment.check_nodes(&path, &nodes);
+                checked.map_err(|error| UsageError(error.to_string()))?;
+            }
+            None
+        }
         Some(lab) => {
             let file = folder_of(&path).join(lab);
             let spec = LabSpec::read(&file).map_err(|error| UsageError(error.to_string()))?;

@@ -38,6 +38,9 @@ pub(super) struct InitArgs {
     /// A file with the number of its process
     #[arg(long, value_name = "FILE")]
     pid_file: Option<String>,
+    /// The network namespace it lives in: probes run there, and its packets alone are hit
+    #[arg(long, value_name = "NAME|PID|PATH")]
+    netns: Option<String>,
     /// The folder with its data
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
@@ -65,6 +68,7 @@ impl InitArgs {
             unit: self.unit,
             container: self.container,
             pid_file: self.pid_file,
+            netns: self.netns,
             data: self.data,
             logs: self.logs,
         };

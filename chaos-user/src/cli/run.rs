@@ -24,8 +24,8 @@ use crate::kernel::netns::NetNs;
 use crate::lab::{Lab, LabOptions};
 use crate::report::{Tally, html, journal, json, junit, markdown, terminal};
 use crate::run::{
-    Clock as _, EventLog, Interrupt, LabWorld, Options, RunFolder, SystemClock, Trouble, Values,
-    conduct,
+    Clock as _, EventLog, Interrupt, LabWorld, Namespaces, Options, RunFolder, SystemClock,
+    Trouble, Values, conduct,
 };
 use crate::verdict::{Findings, Verdict, judge};
 
@@ -129,13 +129,16 @@ impl RunArgs {
         let experiment = &found.experiment;
         let values = Values::resolve(&experiment.configuration, &experiment.secrets, &base)
             .map_err(|error| UsageError(format!("{}: {error}", found.path.display())))?;
-        let extent = Extent::of(experiment, found.lab.as_ref().map_or(0, |lab| lab.nodes().len()));
+        let namespaces = Namespaces::open(&experiment.namespaces, &values.variables)
+            .map_err(|error| UsageError(format!("{}: {error}", found.path.display())))?;
+        let nodes = found.lab.as_ref().map_or(namespaces.len(), |lab| lab.nodes().len());
+        let extent = Extent::of(experiment, nodes);
         let (mut clearance, protect) =
             guards.ask(experiment.environment.as_ref(), Some(&experiment.guards), &extent);
         // Kept until the run is over. What is not allowed touches nothing, not even a lock.
         let mut _lock = None;
         if clearance.is_ok() {
-            match lock(experiment).context("keep other runs away")? {
+            match lock(experiment, &namespaces).context("keep other runs away")? {
                 Ok(lock) => _lock = Some(lock),
                 Err(busy) => clearance = Err(vec![busy.to_string()]),
             }
@@ -159,6 +162,7 @@ impl RunArgs {
             let journal = guarded(found, interrupt)?;
             let lab = bring_up(found, folder.path(), interrupt)?;
             let world = LabWorld::new(lab, variables, base, journal, options.seed)?
+                .in_namespaces(namespaces)?
                 .with_logs(&experiment.logs);
             Ok(world.watching(experiment, folder.path()).protecting(protect))
         };
@@ -189,16 +193,23 @@ fn guarded(found: &Found, interrupt: &Interrupt) -> Result<Option<Journal>, Trou
     journal.map(Some).map_err(|error| Trouble::tool(&error))
 }
 
-/// Takes what the experiment changes on this host; its lab is its own.
-fn lock(experiment: &Experiment) -> anyhow::Result<Result<ScopeLock, Busy>> {
+/// Takes what the experiment changes on this host and in namespaces of others; its lab is its own.
+fn lock(
+    experiment: &Experiment,
+    namespaces: &Namespaces,
+) -> anyhow::Result<Result<ScopeLock, Busy>> {
     let activities = experiment.method.iter().chain(&experiment.recovery_steps);
     let mut scopes = Vec::new();
     for activity in activities {
         if let Provider::Fault(fault) = &activity.provider
             && let FaultWork::Network(spec) = &fault.work
-            && spec.nodes.is_empty()
         {
-            scopes.extend(RunScope::of(&NetNs::of_this_process()?, &spec.devices));
+            if spec.nodes.is_empty() {
+                scopes.extend(RunScope::of(&NetNs::of_this_process()?, &spec.devices));
+            }
+            for netns in spec.nodes.iter().filter_map(|node| namespaces.netns(node)) {
+                scopes.extend(RunScope::of(netns, &spec.devices));
+            }
         }
     }
     if scopes.is_empty() {

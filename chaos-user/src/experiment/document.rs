@@ -95,6 +95,7 @@ pub(super) struct TargetDocument {
     #[serde(rename = "pid-file")]
     pub(super) pid_file: Option<String>,
     pub(super) data: Option<String>,
+    pub(super) namespaces: Option<Spanned<IndexMap<String, String>>>,
     #[serde(default)]
     pub(super) logs: Vec<String>,
 }

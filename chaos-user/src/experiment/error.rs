@@ -92,8 +92,8 @@ pub enum Problem {
     /// Something that only makes sense in a lab.
     #[error("{what} names a lab node, but the experiment has no `lab`")]
     NoLab { what: String },
-    /// A node that the lab does not have.
-    #[error("the lab has no node `{node}`{}; it has {}", did_you_mean(nearest.as_deref()), known.join(", "))]
+    /// A node that neither the lab nor `target.namespaces` has.
+    #[error("there is no node `{node}`{}; known are {}", did_you_mean(nearest.as_deref()), known.join(", "))]
     UnknownNode { node: String, nearest: Option<String>, known: Vec<String> },
     /// Two keys that exclude each other.
     #[error("`{one}` and `{other}` exclude each other; keep one")]

@@ -31,6 +31,8 @@ pub struct Experiment {
     pub lab: Option<PathBuf>,
     /// How to reach and control the system: what `${target.KEY}` stands for.
     pub target: IndexMap<String, String>,
+    /// Network namespaces that exist already and are nodes: by name, where each is.
+    pub namespaces: IndexMap<String, String>,
     /// Files that the system logs to, relative to the experiment's file.
     pub logs: Vec<String>,
     /// What holds while all is well.
@@ -162,7 +164,7 @@ impl Experiment {
         self.method.iter().any(|activity| matches!(activity.provider, Provider::Fault(_)))
     }
 
-    /// Checks every node that is named against those of its lab.
+    /// Checks every node that is named against those that there are.
     pub fn check_nodes(&self, file: &Path, known: &[String]) -> Result<(), ExperimentError> {
         check::nodes(self, known).map_err(|(place, problem)| ExperimentError {
             file: file.to_owned(),

@@ -19,6 +19,8 @@ pub struct Service {
     pub container: Option<String>,
     /// A file with the number of its process.
     pub pid_file: Option<String>,
+    /// The network namespace it lives in: a name, the number of a process, or a path.
+    pub netns: Option<String>,
     /// The folder with its data.
     pub data: Option<String>,
     /// Its logs.
@@ -67,6 +69,12 @@ fn write(out: &mut String, service: &Service) -> fmt::Result {
             writeln!(out, "  {key}: {}", quoted(value))?;
         }
     }
+    let (mut from, mut node) = ("", "");
+    if let Some(netns) = &service.netns {
+        writeln!(out, "  # `service` is a node: probes run there, faults hit its packets alone.")?;
+        writeln!(out, "  namespaces: {{ service: {} }}", quoted(netns))?;
+        (from, node) = ("      from: service\n", "      node: service\n");
+    }
     if !service.logs.is_empty() {
         let logs: Vec<String> = service.logs.iter().map(|log| quoted(log)).collect();
         writeln!(out, "  logs: [{}]", logs.join(", "))?;
@@ -75,6 +83,7 @@ fn write(out: &mut String, service: &Service) -> fmt::Result {
     writeln!(out, "  title: {}", quoted(&format!("{name} answers")))?;
     writeln!(out, "  probes:")?;
     writeln!(out, "    - name: service-answers")?;
+    write!(out, "{from}")?;
     writeln!(out, "      during: [before, after]")?;
     writeln!(out, "      provider: {{ type: http, url: \"${{target.url}}\", timeout: 1s }}")?;
     writeln!(out, "      tolerance: 200")?;
@@ -83,6 +92,7 @@ fn write(out: &mut String, service: &Service) -> fmt::Result {
         "    # What users see under the fault. A better service would answer from a cache."
     )?;
     writeln!(out, "    - name: service-is-cut-off")?;
+    write!(out, "{from}")?;
     writeln!(out, "      during: fault")?;
     writeln!(out, "      provider: {{ type: http, url: \"${{target.url}}\", timeout: 300ms }}")?;
     writeln!(out, "      tolerance: {{ type: fails }}")?;
@@ -106,6 +116,7 @@ fn write(out: &mut String, service: &Service) -> fmt::Result {
     writeln!(out, "    provider:")?;
     writeln!(out, "      type: chaos")?;
     writeln!(out, "      fault: drop")?;
+    write!(out, "{node}")?;
     writeln!(out, "      protocol: tcp")?;
     if let Some(address) = &service.address {
         writeln!(out, "      remote: [{}]", quoted(address))?;
@@ -143,6 +154,7 @@ fn write(out: &mut String, service: &Service) -> fmt::Result {
     writeln!(out, "# a page that checks the books.")?;
     writeln!(out, "invariants:")?;
     writeln!(out, "  - name: service-answers-at-the-end")?;
+    write!(out, "{}", from.strip_prefix("  ").unwrap_or_default())?;
     writeln!(out, "    provider: {{ type: http, url: \"${{target.url}}\", timeout: 5s }}")?;
     writeln!(out, "    tolerance: 200")
 }
@@ -173,6 +185,7 @@ mod tests {
             unit: some("shop.service"),
             container: some("shop"),
             pid_file: some("/run/shop: 1.pid"),
+            netns: some("shop"),
             data: some("/var/lib/shop"),
             logs: vec!["/var/log/shop.log".into(), "a, b]".into()],
             address: None,
@@ -186,6 +199,8 @@ mod tests {
             assert!(read.has_fault());
             let steps = if service.unit.is_some() { 2 } else { 0 };
             assert_eq!(read.recovery_steps.len(), steps);
+            let inside = read.activities().filter(|one| one.from.as_deref() == Some("service"));
+            assert_eq!(inside.count(), if service.netns.is_some() { 3 } else { 0 });
             assert_eq!(read.target["url"], "http://127.0.0.1:8080/healthz");
         }
         assert_eq!(Experiment::parse(&scaffold(&full), Path::new("e")).unwrap().logs, full.logs);

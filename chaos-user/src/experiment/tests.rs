@@ -39,7 +39,7 @@ fn an_experiment_of_its_own_reads() {
     );
     read.check_nodes(Path::new("e.yaml"), &["buyer".into(), "server".into()]).unwrap();
     let unknown = read.check_nodes(Path::new("e.yaml"), &["buyers".into(), "server".into()]);
-    insta::assert_snapshot!(unknown.unwrap_err(), @"e.yaml:7:7: the lab has no node `buyer`; did you mean `buyers`?; it has buyers, server");
+    insta::assert_snapshot!(unknown.unwrap_err(), @"e.yaml:7:7: there is no node `buyer`; did you mean `buyers`?; known are buyers, server");
 }
 
 #[test]

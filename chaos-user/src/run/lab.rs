@@ -9,6 +9,7 @@ use super::descriptors;
 use super::disk_fill;
 use super::event::RuleText;
 use super::logs::LogFile;
+use super::namespaces::Namespaces;
 use super::network::{self, NodeRules};
 use super::world::{ActiveFault, Outcome, Trouble, World};
 use super::{netem, process, service, workload};
@@ -23,13 +24,14 @@ use crate::kernel::netns::{NetNs, NetNsRuntime};
 use crate::lab::{Lab, LabNode};
 use crate::plan::Rule;
 use crate::probe::{self, Memory, ProcessView};
-use crate::target::Spawner;
+use crate::target::{self, Spawner};
 use crate::workload::{Operation, Surroundings};
 
 /// The surroundings of a run: a lab, or this host.
 #[derive(Debug)]
 pub struct LabWorld {
     lab: Option<Lab>,
+    namespaces: Namespaces,
     runtimes: BTreeMap<Option<String>, NetNsRuntime>,
     spawner: Spawner,
     variables: Variables,
@@ -79,6 +81,7 @@ impl LabWorld {
         let protect = Vec::new();
         Ok(Self {
             lab,
+            namespaces: Namespaces::default(),
             runtimes,
             spawner,
             variables,
@@ -91,6 +94,19 @@ impl LabWorld {
             record,
             journal,
         })
+    }
+
+    /// These are nodes.
+    pub fn in_namespaces(mut self, namespaces: Namespaces) -> Result<Self, Trouble> {
+        for node in namespaces.names() {
+            if let Some(netns) = namespaces.netns(node) {
+                let runtime = netns.spawn_runtime();
+                let runtime = runtime.map_err(|error| Trouble::new(&error, Exit::HostUnable))?;
+                self.runtimes.insert(Some(node.to_owned()), runtime);
+            }
+        }
+        self.namespaces = namespaces;
+        Ok(self)
     }
 
     /// Logs that the experiment's probes look at count from now on; results go to `folder`.
@@ -174,8 +190,12 @@ impl LabWorld {
     }
 
     fn addresses(&self, node: &str) -> Vec<IpAddr> {
-        let node = self.lab.as_ref().and_then(|lab| lab.node(node).ok());
-        node.map_or_else(Vec::new, |node| node.addresses().collect())
+        match &self.lab {
+            Some(lab) => {
+                lab.node(node).map_or_else(|_| Vec::new(), |node| node.addresses().collect())
+            }
+            None => self.namespaces.addresses(node),
+        }
     }
 
     fn rules(&self, name: &str, spec: &crate::experiment::NetworkSpec) -> NodeRules {
@@ -188,7 +208,10 @@ impl LabWorld {
                 Ok(node) => Ok(node.netns().clone()),
                 Err(error) => Err(Trouble::new(&error, Exit::Usage)),
             },
-            _ => NetNs::of_this_process().map_err(|error| Trouble::new(&error, Exit::HostUnable)),
+            (Some(node), None) => self.namespaces.netns(node).cloned().ok_or_else(Self::no_lab),
+            (None, _) => {
+                NetNs::of_this_process().map_err(|error| Trouble::new(&error, Exit::HostUnable))
+            }
         }
     }
 
@@ -202,7 +225,10 @@ impl LabWorld {
     /// The addresses that a node of the lab knows a host by.
     fn resolve(&self, from: Option<&str>, host: &str) -> Vec<IpAddr> {
         let named = |lab: &Lab| from.and_then(|node| lab.resolve(node, host).ok());
-        self.lab.as_ref().and_then(named).unwrap_or_default()
+        match &self.lab {
+            Some(lab) => named(lab).unwrap_or_default(),
+            None => self.namespaces.addresses(host),
+        }
     }
 
     fn no_lab() -> Trouble {
@@ -224,6 +250,9 @@ impl World for LabWorld {
         let resolve = |host: &str| self.resolve(from, host);
         let surroundings = match (from, &self.lab) {
             (Some(node), Some(lab)) => lab.node(node).ok().map(|node| node.surroundings().clone()),
+            (Some(node), None) => {
+                self.namespaces.netns(node).cloned().map(target::Surroundings::of)
+            }
             _ => None,
         };
         let spawner = match (&surroundings, &self.lab) {
@@ -340,11 +369,15 @@ impl World for LabWorld {
 
     fn nodes(&self) -> Vec<(String, Vec<String>)> {
         let nodes = self.lab.iter().flat_map(Lab::nodes);
+        let texts =
+            |node: &str| self.namespaces.addresses(node).iter().map(ToString::to_string).collect();
+        let others = self.namespaces.names().map(|node| (node.to_owned(), texts(node)));
         nodes
             .map(|node| {
                 let addresses = node.addresses().map(|address| address.to_string()).collect();
                 (node.name().to_owned(), addresses)
             })
+            .chain(others)
             .collect()
     }
 }

@@ -100,7 +100,8 @@ pub(super) fn inject(
     for (node, mut rules) in rules {
         let place = netns(node.as_deref())?;
         let held = rules.len();
-        if node.is_none() {
+        // A node may be this host by another name.
+        if NetNs::of_this_process().is_ok_and(|here| here.id() == place.id()) {
             rules.extend(protection(&operator_sessions()));
         }
         rules.extend(protect.iter().cloned());

@@ -14,7 +14,10 @@ use crate::experiment::units::{Span, nearest};
 
 /// What an activity stands in.
 pub(super) struct Context<'a> {
+    /// Whether there are processes of a lab.
     pub(super) in_lab: bool,
+    /// Whether there are nodes: those of a lab, or namespaces.
+    pub(super) has_nodes: bool,
     pub(super) target: TargetDocument,
     pub(super) all: Vec<&'a Spanned<ActivityDocument>>,
 }
@@ -83,7 +86,7 @@ pub(super) fn activity(
         return Err(missing("tolerance", "what its outcome has to be"));
     }
     let from = document.from.as_ref().map(|from| from.value.clone());
-    if from.is_some() && !context.in_lab {
+    if from.is_some() && !context.has_nodes {
         return Err((place, Problem::NoLab { what: "`from`".into() }));
     }
     let during = match &document.during {

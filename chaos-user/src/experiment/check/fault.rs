@@ -153,14 +153,14 @@ fn network(
         match text.value.parse::<Prefix>() {
             Ok(prefix) => remote.push(prefix),
             // Anything that looks like a name is one of a node, to be checked against the lab.
-            Err(_) if context.in_lab && text.value.chars().all(is_label) => {
+            Err(_) if context.has_nodes && text.value.chars().all(is_label) => {
                 remote_nodes.push(text.value.clone());
             }
             Err(error) => return Err((text.referenced.into(), error.into())),
         }
     }
     let names_nodes = !nodes.is_empty() || !remote_nodes.is_empty();
-    if names_nodes && !context.in_lab {
+    if names_nodes && !context.has_nodes {
         return Err((place, Problem::NoLab { what: name.to_owned() }));
     }
     let directions = [("to", Direction::To), ("from", Direction::From), ("both", Direction::Both)];
@@ -198,7 +198,7 @@ fn network(
     })
 }
 
-fn is_label(c: char) -> bool {
+pub(super) fn is_label(c: char) -> bool {
     c.is_ascii_alphanumeric() && !c.is_ascii_uppercase() || c == '-'
 }
 

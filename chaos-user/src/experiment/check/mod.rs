@@ -5,6 +5,7 @@ mod detour;
 mod disk;
 mod fault;
 mod group;
+mod namespaces;
 mod netem;
 mod observe;
 mod provider;
@@ -62,8 +63,11 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
 
     let target = document.target.unwrap_or_default();
     let (values, logs) = (target.values(), target.logs.clone());
+    let in_lab = document.lab.is_some();
+    let namespaces = namespaces::namespaces(target.namespaces.as_ref(), in_lab)?;
     let context = Context {
-        in_lab: document.lab.is_some(),
+        in_lab,
+        has_nodes: in_lab || !namespaces.is_empty(),
         target,
         all: referable(document.hypothesis.as_ref().map(|h| h.value.probes.as_slice()), method),
     };
@@ -123,6 +127,7 @@ pub(super) fn check(document: ExperimentDocument, source: Value) -> Result<Exper
             stable: document.recovery.stable.unwrap_or(RECOVERY_STABLE),
         },
         target: values,
+        namespaces,
         logs,
         recovery_steps,
         hypothesis,

@@ -32,7 +32,7 @@ pub(super) fn netem(
 ) -> Result<NetemSpec, Failed> {
     let name = "the fault `netem`";
     let node = document.node.as_ref().map(|node| node.value.clone());
-    if node.is_some() && !context.in_lab {
+    if node.is_some() && !context.has_nodes {
         return Err((place, Problem::NoLab { what: name.to_owned() }));
     }
     let devices = document.devices.as_ref().map_or_else(Vec::new, |devices| devices.value.clone());
