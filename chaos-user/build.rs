@@ -1,4 +1,4 @@
-//! Puts the eBPF object where `include_bytes!` finds it, building it if need be.
+//! Puts the eBPF objects where `include_bytes!` finds them, building them if need be.
 
 use std::path::{Path, PathBuf};
 
@@ -22,13 +22,20 @@ fn main() -> Result<()> {
     };
     std::fs::copy(&object, out_dir.join("chaos.o"))
         .with_context(|| format!("cannot copy {}", object.display()))?;
+    let disk = beside(&object, "disk_error");
+    std::fs::copy(&disk, out_dir.join("disk_error.o"))
+        .with_context(|| format!("cannot copy {}, which is built with it", disk.display()))?;
     place_test_programs(&object, &out_dir)
+}
+
+/// Another object of the same build.
+fn beside(object: &Path, name: &str) -> PathBuf {
+    object.with_file_name(name).with_extension(object.extension().unwrap_or_default())
 }
 
 /// The delay line's tests load programs of their own, which are built next to the product's.
 fn place_test_programs(object: &Path, out_dir: &Path) -> Result<()> {
-    let extension = object.extension().unwrap_or_default();
-    let programs = object.with_file_name("delay_line_test").with_extension(extension);
+    let programs = beside(object, "delay_line_test");
     let placed = out_dir.join("delay_line_test.o");
     if programs.is_file() {
         println!("cargo::rerun-if-changed={}", programs.display());

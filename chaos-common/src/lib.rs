@@ -15,6 +15,7 @@ pub mod control;
 pub mod counter;
 pub mod decide;
 pub mod detour;
+pub mod disk;
 pub mod event;
 pub mod flow;
 pub mod police;

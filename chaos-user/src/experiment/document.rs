@@ -208,6 +208,9 @@ pub(super) struct ProviderDocument {
     pub(super) container: Option<Text>,
     pub(super) socket: Option<Text>,
     pub(super) spare: Option<Spanned<u32>>,
+    pub(super) cgroup: Option<Text>,
+    pub(super) errno: Option<Text>,
+    pub(super) operations: Option<Spanned<Vec<Text>>>,
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
     pub(super) latency: Option<Spanned<Span>>,
@@ -249,7 +252,7 @@ impl ProviderDocument {
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
             checksum, seed, level, leave, latency, jitter,
             correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
-            backend, ramp, queue, unit, container, socket, workload, spare
+            backend, ramp, queue, unit, container, socket, cgroup, errno, operations, workload, spare
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chaos_common::disk::Operation;
 use serde::{Deserialize, Serialize};
 
 use super::service::Supervised;
@@ -10,7 +11,7 @@ use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
 use crate::fault::Backend;
 use crate::kernel::netlink::qdisc::Netem;
-use crate::plan::{Connections, Corrupt, Duplicate, FillLevel, Impairment, Loss};
+use crate::plan::{Connections, Corrupt, DiskErrno, Duplicate, FillLevel, Impairment, Loss};
 
 /// A fault to inject.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,8 @@ pub enum FaultWork {
     DiskFill(DiskFillSpec),
     /// Processes that can open nothing more.
     Descriptors(DescriptorsSpec),
+    /// A filesystem that fails.
+    DiskError(DiskErrorSpec),
     /// Clients that load the system.
     Workload(Box<WorkloadSpec>),
 }
@@ -51,6 +54,41 @@ pub struct DiskFillSpec {
     pub level: FillLevel,
     /// Whether it may be the one that this host or this tool depends on.
     pub force: bool,
+}
+
+/// A filesystem that is to fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskErrorSpec {
+    /// Which.
+    pub place: DiskPlace,
+    /// What operations return.
+    pub errno: DiskErrno,
+    /// Which operations, in their order.
+    pub operations: Vec<Operation>,
+    /// Whose; everybody's without one.
+    pub scope: Option<CgroupName>,
+    /// How many of them.
+    pub share: Loss,
+    /// Whether it may be the one that this host or this tool depends on.
+    pub force: bool,
+}
+
+/// A cgroup as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupName {
+    /// By path. May hold `${name}`.
+    Path(String),
+    /// That of a systemd unit. May hold `${name}`.
+    Unit(String),
+}
+
+impl fmt::Display for CgroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "the cgroup {path}"),
+            Self::Unit(unit) => write!(f, "the unit {unit}"),
+        }
+    }
 }
 
 /// Which filesystem.

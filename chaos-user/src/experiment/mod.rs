@@ -32,8 +32,8 @@ pub use activity::{Activity, Kind, Pauses, Phase, Phases};
 pub use bounds::{Bounds, Growth};
 pub use error::{ExperimentError, Place, Problem};
 pub use fault::{
-    Behavior, DetourSpec, DiskFillSpec, DiskPlace, FaultSpec, FaultWork, NetemSpec, NetworkSpec,
-    ProcessAct, Target,
+    Behavior, CgroupName, DetourSpec, DiskErrorSpec, DiskFillSpec, DiskPlace, FaultSpec, FaultWork,
+    NetemSpec, NetworkSpec, ProcessAct, Target,
 };
 pub use model::{Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime};
 pub use observe::{

@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod detour;
+mod disk_error;
 mod disk_fill;
 mod error;
 mod evidence;
@@ -16,6 +17,7 @@ mod journal;
 mod lease;
 mod lockout;
 mod network;
+mod precious;
 mod protect;
 mod recover;
 mod root_netem;
@@ -26,6 +28,7 @@ mod whole_device;
 
 pub use descriptors::{ActiveDescriptors, DescriptorsError, DescriptorsEvidence};
 pub use detour::{Backend, DetourError, Detours, MeasuredDelay};
+pub use disk_error::{ActiveDiskError, DiskError, DiskErrorError, DiskErrorEvidence};
 pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;
 pub use evidence::{Fault, RuleEvidence};

@@ -101,8 +101,10 @@ impl FaultExtent {
                 let Harm { loss, delay, .. } = Harm::of_netem(&netem.netem);
                 (extent.loss, extent.delay) = (loss, delay);
             }
-            FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Path(_), .. }) => {
-                extent.hosts.insert(THIS_HOST.to_owned());
+            FaultWork::DiskFill(DiskFillSpec { place, .. }) => extent.disk(place),
+            FaultWork::DiskError(spec) => {
+                extent.disk(&spec.place);
+                extent.instances.extend(spec.scope.as_ref().map(ToString::to_string));
             }
             FaultWork::Service(service, _) => {
                 extent.hosts.insert(THIS_HOST.to_owned());
@@ -118,8 +120,7 @@ impl FaultExtent {
                     extent.instances.insert(subject.to_string());
                 }
             },
-            FaultWork::Process(target, _)
-            | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
+            FaultWork::Process(target, _) => {
                 extent.hosts.insert(target.node.clone());
                 extent.instances.insert(format!("{}/{}", target.node, target.process));
             }
@@ -135,6 +136,18 @@ impl FaultExtent {
             },
         }
         extent
+    }
+
+    fn disk(&mut self, place: &DiskPlace) {
+        match place {
+            DiskPlace::Path(_) => {
+                self.hosts.insert(THIS_HOST.to_owned());
+            }
+            DiskPlace::Data(target) => {
+                self.hosts.insert(target.node.clone());
+                self.instances.insert(format!("{}/{}", target.node, target.process));
+            }
+        }
     }
 
     fn network(&mut self, spec: &NetworkSpec) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::kernel::bpf::{Device, Mechanism, Object, Sizes, TcProgram};
+use crate::kernel::bpf::{Device, Mechanism, Object, Sizes, TcProgram, lsm_asks};
 use crate::kernel::netlink::qdisc::{Handle, Netem, Place, QdiscError, TcSocket};
 use crate::kernel::netns::{NetNs, NetNsError};
 use chaos_common::Hook;
@@ -72,6 +72,21 @@ pub fn features() -> Vec<Feature> {
                 Ok(Ok(())) => Support::Yes,
                 Ok(Err(error)) => Support::No(error.to_string()),
                 Err(error) => Support::Unknown(error.to_string()),
+            },
+        ),
+        feature(
+            "bpf-lsm",
+            "disk-error: filesystems that fail; disk-fill works without it",
+            "5.7",
+            match lsm_asks() {
+                Ok(true) => Support::Yes,
+                Ok(false) => Support::No(
+                    "`bpf` is not among the active security modules (/sys/kernel/security/lsm)"
+                        .into(),
+                ),
+                Err(error) => {
+                    Support::No(error.to_string().lines().next().unwrap_or_default().to_owned())
+                }
             },
         ),
         feature(

@@ -5,6 +5,7 @@
 
 mod change;
 mod compile;
+mod disk_error;
 mod fill;
 mod impairment;
 mod masks;
@@ -14,6 +15,7 @@ mod selector;
 
 pub use change::{Checksum, Corrupt, Detour, Duplicate, Police};
 pub use compile::{CompileError, Compiled, MAX_KEYS, Request, Tables, compile};
+pub use disk_error::{DISK_OPERATIONS, DiskErrno, operation_name};
 pub use fill::{FillLevel, Room};
 pub use impairment::{Bottleneck, Impairment, Overtake};
 pub(crate) use protect::protecting;

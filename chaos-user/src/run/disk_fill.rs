@@ -8,10 +8,7 @@ use crate::fault::{ActiveDiskFill, DiskFill, Journal, RuleEvidence};
 
 /// What it will do, in words: taking the room, and what that does to others.
 pub(super) fn explain(name: &str, spec: &DiskFillSpec) -> Vec<RuleText> {
-    let place = match &spec.place {
-        DiskPlace::Path(path) => path.clone(),
-        DiskPlace::Data(target) => format!("the data of {} of {}", target.process, target.node),
-    };
+    let place = place(&spec.place);
     let mut rules = vec![RuleText {
         rule: format!("{name}: room taken"),
         text: format!("fill the filesystem of {place} {}", spec.level),
@@ -23,6 +20,14 @@ pub(super) fn explain(name: &str, spec: &DiskFillSpec) -> Vec<RuleText> {
         });
     }
     rules
+}
+
+/// A filesystem, in words.
+pub(super) fn place(place: &DiskPlace) -> String {
+    match place {
+        DiskPlace::Path(path) => path.clone(),
+        DiskPlace::Data(target) => format!("the data of {} of {}", target.process, target.node),
+    }
 }
 
 /// Fills it.

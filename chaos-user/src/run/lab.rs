@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::descriptors;
-use super::disk_fill;
 use super::event::RuleText;
 use super::logs::LogFile;
 use super::namespaces::Namespaces;
 use super::network::{self, NodeRules};
 use super::world::{ActiveFault, Outcome, Trouble, World};
+use super::{descriptors, disk_error, disk_fill};
 use super::{netem, process, service, workload};
 use crate::exit::Exit;
 use crate::experiment::{
-    Activity, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork, LogCall, LogSource,
-    Observation, Provider, Span, Subject, Target, Variables,
+    Activity, CgroupName, DiskErrorSpec, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork,
+    LogCall, LogSource, Observation, Provider, Span, Subject, Target, Variables,
 };
-use crate::fault::{DiskFill, Entry, Journal, LabUndo, Record, RuleEvidence};
+use crate::fault::{DiskError, DiskFill, Entry, Journal, LabUndo, Record, RuleEvidence};
 use crate::host::ProcessId;
 use crate::kernel::netns::{NetNs, NetNsRuntime};
 use crate::lab::{Lab, LabNode};
@@ -153,11 +153,45 @@ impl LabWorld {
     }
 
     fn disk(&self, spec: &DiskFillSpec) -> Result<DiskFill, Trouble> {
-        let (folder, path) = match &spec.place {
+        let (folder, path) = self.open_disk(&spec.place, "to be filled")?;
+        let own = self.folder.clone();
+        Ok(DiskFill { folder, path, level: spec.level, force: spec.force, own })
+    }
+
+    fn disk_error(
+        &self,
+        name: &str,
+        fault: &FaultSpec,
+        spec: &DiskErrorSpec,
+    ) -> Result<DiskError, Trouble> {
+        let (place, path) = self.open_disk(&spec.place, "to fail")?;
+        let fill = |text: &String| self.variables.fill_text(text);
+        let scope = spec.scope.as_ref().map(|scope| match scope {
+            CgroupName::Path(path) => CgroupName::Path(fill(path)),
+            CgroupName::Unit(unit) => CgroupName::Unit(fill(unit)),
+        });
+        Ok(DiskError {
+            name: name.to_owned(),
+            place,
+            path,
+            errno: spec.errno,
+            operations: spec.operations.clone(),
+            cgroup: scope.as_ref().map(disk_error::cgroup).transpose()?,
+            share: spec.share,
+            lasts: fault.duration,
+            seed: fault.seed.unwrap_or(self.seed),
+            force: spec.force,
+            own: self.folder.clone(),
+        })
+    }
+
+    /// A folder on a filesystem, and its name.
+    fn open_disk(&self, place: &DiskPlace, what_for: &str) -> Result<(OwnedFd, PathBuf), Trouble> {
+        Ok(match place {
             DiskPlace::Path(path) => {
                 let path = self.base.join(self.variables.fill_text(path));
                 let folder = File::open(&path).map_err(|error| Trouble {
-                    text: format!("open {}, which is to be filled: {error}", path.display()),
+                    text: format!("open {}, which is {what_for}: {error}", path.display()),
                     exit: Exit::Usage,
                 })?;
                 (folder.into(), path)
@@ -169,9 +203,7 @@ impl LabWorld {
                 let path = lab.data_path(node, process).unwrap_or_default();
                 (folder.map_err(|error| Trouble::new(&error, Exit::Usage))?, path)
             }
-        };
-        let own = self.folder.clone();
-        Ok(DiskFill { folder, path, level: spec.level, force: spec.force, own })
+        })
     }
 
     /// The processes that a fault is about; none if it does not run.
@@ -289,6 +321,7 @@ impl World for LabWorld {
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
             FaultWork::Descriptors(spec) => Ok(vec![descriptors::explain(name, spec)]),
+            FaultWork::DiskError(spec) => Ok(disk_error::explain(name, spec)),
             FaultWork::Workload(spec) => Ok(vec![workload::explain(name, spec)]),
             FaultWork::Service(which, act) => {
                 Ok(vec![service::explain(name, &which.filled(&self.variables), *act)])
@@ -335,6 +368,7 @@ impl World for LabWorld {
                 let processes = self.processes(&spec.subject.filled(&self.variables))?;
                 descriptors::inject(self.journal()?, name, spec, &processes)
             }
+            FaultWork::DiskError(spec) => disk_error::inject(self.disk_error(name, fault, spec)?),
             FaultWork::Workload(spec) => {
                 let watched = match (&spec.watch, &self.lab) {
                     (Some(watch), Some(lab)) => {

@@ -7,6 +7,7 @@ mod clock;
 mod conductor;
 mod continuous;
 mod descriptors;
+mod disk_error;
 mod disk_fill;
 mod event;
 mod folder;

@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::KernelConfig;
 
+/// The kernel's active security modules.
+const ACTIVE_LSMS: &str = "/sys/kernel/security/lsm";
+
 /// Whether a kernel has a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -34,6 +37,8 @@ struct Feature {
     since: Option<String>,
     /// A file that must exist.
     path: Option<PathBuf>,
+    /// A security module that must be active.
+    lsm: Option<String>,
 }
 
 impl Features {
@@ -55,7 +60,7 @@ impl Features {
         release: &str,
         config: Option<&KernelConfig>,
     ) -> Presence {
-        let Some(Feature { config: option, since, path }) = self.0.get(feature) else {
+        let Some(Feature { config: option, since, path, lsm }) = self.0.get(feature) else {
             return Presence::Unknown;
         };
         let mut answers = vec![];
@@ -67,6 +72,11 @@ impl Features {
         }
         if let Some(path) = path {
             answers.push(Some(path.exists()));
+        }
+        if let Some(lsm) = lsm {
+            // Where the list is not shown (securityfs is not mounted), nobody has set one up.
+            let active = std::fs::read_to_string(ACTIVE_LSMS).unwrap_or_default();
+            answers.push(Some(active.trim().split(',').any(|one| one == lsm)));
         }
         if answers.contains(&Some(false)) {
             Presence::Absent
@@ -92,7 +102,7 @@ mod tests {
         toml::from_str(
             "netem = { config = 'CONFIG_NET_SCH_NETEM' }\n\
              tcx = { config = 'CONFIG_NET_XGRESS', since = '6.6' }\n\
-             dev = { path = '/dev/null' }\nodd = {}\n",
+             dev = { path = '/dev/null' }\nodd = {}\nlsm = { lsm = 'no-such-module' }\n",
         )
         .unwrap()
     }
@@ -105,6 +115,7 @@ mod tests {
         assert_eq!(presence("tcx", "6.6.0-rc1"), Presence::Present);
         assert_eq!(presence("tcx", "6.1.0-56-cloud-amd64"), Presence::Absent);
         assert_eq!(presence("dev", "6.1"), Presence::Present);
+        assert_eq!(presence("lsm", "6.1"), Presence::Absent);
     }
 
     #[test]
@@ -119,12 +130,10 @@ mod tests {
     #[test]
     fn the_projects_own_list_is_well_formed() {
         let features = Features::load().unwrap();
-        assert!(
-            features
-                .0
-                .values()
-                .all(|f| f.config.is_some() || f.since.is_some() || f.path.is_some())
-        );
+        let says = |f: &Feature| {
+            f.config.is_some() || f.since.is_some() || f.path.is_some() || f.lsm.is_some()
+        };
+        assert!(features.0.values().all(says));
         assert!(features.0.values().filter_map(|f| f.since.as_ref()).all(|v| version(v).is_some()));
     }
 }

@@ -25,18 +25,25 @@ pub(super) fn disk_fill(
         (None, Some(leave)) => FillLevel::Leave(leave.value),
         (None, None) => FillLevel::Share(Percent::ALL),
     };
-    let named = document.node.is_some() || document.process.is_some();
-    let which = match &document.path {
-        Some(path) if named => {
-            let problem = Problem::Exclusive { one: "path", other: "process" };
-            return Err((path.referenced.into(), problem));
-        }
-        Some(path) => DiskPlace::Path(path.value.clone()),
-        None => {
-            let what = "the fault `disk-fill` without `path`";
-            DiskPlace::Data(observe::process(context, document, place, what)?)
-        }
-    };
+    let which = self::place(context, document, place, "the fault `disk-fill` without `path`")?;
     let force = document.force.as_ref().is_some_and(|force| force.value);
     Ok(DiskFillSpec { place: which, level, force })
+}
+
+/// The filesystem: of a folder, or of the data of a process of the lab.
+pub(super) fn place(
+    context: &Context<'_>,
+    document: &ProviderDocument,
+    place: Place,
+    without_path: &str,
+) -> Result<DiskPlace, Failed> {
+    let named = document.node.is_some() || document.process.is_some();
+    match &document.path {
+        Some(path) if named => {
+            let problem = Problem::Exclusive { one: "path", other: "process" };
+            Err((path.referenced.into(), problem))
+        }
+        Some(path) => Ok(DiskPlace::Path(path.value.clone())),
+        None => observe::process(context, document, place, without_path).map(DiskPlace::Data),
+    }
 }

@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, detour, disk, netem, service, subject, value};
+use super::{Failed, detour, disk, disk_error, netem, service, subject, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
@@ -28,9 +28,10 @@ enum Word {
     Process(ProcessAct),
     DiskFill,
     Descriptors,
+    DiskError,
 }
 
-const WORDS: [(&str, Word); 15] = [
+const WORDS: [(&str, Word); 16] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
@@ -46,6 +47,7 @@ const WORDS: [(&str, Word); 15] = [
     ("restart", Word::Process(ProcessAct::Restart)),
     ("disk-fill", Word::DiskFill),
     ("fd-exhaustion", Word::Descriptors),
+    ("disk-error", Word::DiskError),
 ];
 
 const PARTITION: &str = "fault, duration, between, behavior, direction, protocol, local-ports, \
@@ -85,6 +87,7 @@ pub(super) fn fault(
         Word::Process(_) => PROCESS,
         Word::DiskFill => disk::KEYS,
         Word::Descriptors => subject::DESCRIPTORS,
+        Word::DiskError => disk_error::KEYS,
     };
     only(document, &word.value, known)?;
     let duration = match (&document.duration, kind) {
@@ -131,6 +134,7 @@ pub(super) fn fault(
         Word::Descriptors => {
             FaultWork::Descriptors(subject::descriptors(context, document, place)?)
         }
+        Word::DiskError => FaultWork::DiskError(disk_error::disk_error(context, document, place)?),
         Word::Netem => FaultWork::Netem(Box::new(netem::netem(context, document, place)?)),
         _ => FaultWork::Network(network(context, document, kind, &name, place)?),
     };

@@ -3,6 +3,7 @@
 mod activity;
 mod detour;
 mod disk;
+mod disk_error;
 mod fault;
 mod group;
 mod namespaces;
@@ -24,7 +25,7 @@ use self::activity::Context;
 use super::activity::{Activity, Kind, Phases};
 use super::document::{ActivityDocument, ExperimentDocument, RuntimeDocument};
 use super::error::{Place, Problem};
-use super::fault::{DiskFillSpec, DiskPlace, FaultWork};
+use super::fault::{DiskErrorSpec, DiskFillSpec, DiskPlace, FaultWork};
 use super::model::{
     Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime,
 };
@@ -223,14 +224,17 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
             Provider::Fault(fault) => match &fault.work {
                 FaultWork::Network(spec) => spec.nodes.iter().chain(&spec.remote_nodes).collect(),
                 FaultWork::Process(target, _)
-                | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. }) => {
+                | FaultWork::DiskFill(DiskFillSpec { place: DiskPlace::Data(target), .. })
+                | FaultWork::DiskError(DiskErrorSpec { place: DiskPlace::Data(target), .. }) => {
                     vec![&target.node]
                 }
                 FaultWork::Descriptors(DescriptorsSpec { subject, .. }) => match subject {
                     Subject::Process(target) => vec![&target.node],
                     Subject::Service(_) | Subject::PidFile(_) => Vec::new(),
                 },
-                FaultWork::DiskFill(_) | FaultWork::Service(..) => Vec::new(),
+                FaultWork::DiskFill(_) | FaultWork::DiskError(_) | FaultWork::Service(..) => {
+                    Vec::new()
+                }
                 FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
                 FaultWork::Netem(spec) => spec.node.iter().collect(),
             },

@@ -1,9 +1,7 @@
 //! Filling, keeping full, and giving back.
 
-use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,7 +10,8 @@ use rustix::fs::fstat;
 
 use super::error::DiskFillError;
 use super::file::{Filler, room};
-use crate::fault::journal::{Entry, Journal, Record, state_dirs};
+use crate::fault::journal::{Entry, Journal, Record};
+use crate::fault::precious::precious;
 use crate::fault::undo::FillUndo;
 use crate::plan::{FillLevel, Room};
 
@@ -79,17 +78,8 @@ impl DiskFill {
     /// Looks whether it may be filled. Touches nothing.
     pub fn check(&self) -> Result<Room, DiskFillError> {
         let device = fstat(&self.folder).map_err(|errno| self.failed("look at")(errno.into()))?;
-        // What does not exist yet will be where its parent is.
-        let same = |path: &Path| {
-            let found = path.ancestors().find_map(|path| fs::metadata(path).ok());
-            found.is_some_and(|file| file.dev() == device.st_dev)
-        };
-        let state = state_dirs();
-        let mut protected = vec![(Path::new("/"), "`/`")];
-        protected.extend(state.iter().map(|path| (path.as_path(), "this tool's journal")));
-        protected.extend(self.own.as_deref().map(|path| (path, "this run's results")));
-        let found = protected.into_iter().find(|(path, _)| !self.force && same(path));
-        if let Some((_, holds)) = found {
+        let holds = precious(device.st_dev, self.own.as_deref());
+        if let Some(holds) = holds.filter(|_| !self.force) {
             return Err(DiskFillError::Protected { path: self.path.clone(), holds });
         }
         let room = room(&self.folder).map_err(self.failed("look at"))?;

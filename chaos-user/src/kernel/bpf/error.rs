@@ -79,6 +79,14 @@ pub enum BpfError {
         #[source]
         source: io::Error,
     },
+    /// The kernel's type information lacks something.
+    #[error(
+        "the kernel's type information (/sys/kernel/btf/vmlinux) has no {name}, so filesystems cannot be made to fail on this kernel"
+    )]
+    NoType {
+        /// A field or function.
+        name: String,
+    },
     /// More rules than the loaded object has room for.
     #[error("the plan has {needed} {what}, the loaded object has room for {room}")]
     NoRoom {

@@ -1,8 +1,10 @@
 //! The only place that speaks bpf(2): the object, its maps, where it is attached, what it counts.
 
 mod attach;
+mod btf;
 mod counters;
 mod detour;
+mod disk;
 mod error;
 mod events;
 mod object;
@@ -12,6 +14,7 @@ mod trace;
 pub use attach::{Attached, CgroupProgram, Device, Filter, HookPoint, Mechanism, TcProgram};
 pub use counters::{Counters, HookSnapshot};
 pub use detour::{DetourAt, DetourVia};
+pub use disk::{DiskObject, lsm_asks};
 pub use error::BpfError;
 pub use events::EventStream;
 pub use object::{LeaseHandle, Object, Sizes};

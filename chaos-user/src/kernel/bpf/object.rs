@@ -36,7 +36,7 @@ impl Sizes {
 
 /// The control block, shared between whoever arms and whoever keeps the lease.
 #[derive(Debug, Clone)]
-pub struct LeaseHandle(Arc<Slab<Control>>);
+pub struct LeaseHandle(pub(super) Arc<Slab<Control>>);
 
 impl LeaseHandle {
     /// Rules act until `until` (CLOCK_BOOTTIME, ns), unless it is moved again.
