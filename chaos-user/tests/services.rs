@@ -29,6 +29,9 @@ struct Supervised {
     asked: Vec<String>,
 }
 
+/// Numbers from here on are no process's: the kernel gives none above 2^22.
+const NO_PROCESS: u32 = 5_000_000;
+
 #[derive(Debug, Clone)]
 struct Shared(Arc<Mutex<Supervised>>);
 
@@ -37,7 +40,7 @@ impl Shared {
         Self(Arc::new(Mutex::new(Supervised {
             running,
             paused: false,
-            pid: 100,
+            pid: NO_PROCESS,
             restarts: 0,
             comes_back: false,
             asked: Vec::new(),
@@ -224,6 +227,19 @@ fn what_does_not_run_is_left_alone_and_what_is_not_there_is_told() {
     assert!(why.contains("cannot reach the container engine at /nonexistent/docker.sock"), "{why}");
     let (code, why) = bare(&format!("fault: kill, container: shup, socket: {socket}"));
     assert_eq!((code, why.as_str()), (64, "there is no container `shup` on this host"));
+}
+
+#[test]
+fn what_the_operator_works_through_is_not_touched() {
+    let container = Shared::new(true);
+    let host = Host::new(&container);
+    // The tool descends from this test, as it does from an operator's shell and sshd.
+    container.with(|it| it.pid = std::process::id());
+    let fault = "fault: stop, container: shop, socket: SOCKET, duration: 1s";
+    let (code, run) = host.run(fault, "$.running, expect: false");
+    let because = run["because"].as_str().unwrap();
+    assert!(code == 64 && because.contains("would cut you off"), "{code}: {because}");
+    assert!(container.asked().is_empty(), "{:?}", container.asked());
 }
 
 #[test]

@@ -201,15 +201,22 @@ fn lock(
     let activities = experiment.method.iter().chain(&experiment.recovery_steps);
     let mut scopes = Vec::new();
     for activity in activities {
-        if let Provider::Fault(fault) = &activity.provider
-            && let FaultWork::Network(spec) = &fault.work
-        {
-            if spec.nodes.is_empty() {
-                scopes.extend(RunScope::of(&NetNs::of_this_process()?, &spec.devices));
+        let Provider::Fault(fault) = &activity.provider else { continue };
+        match &fault.work {
+            FaultWork::Network(spec) => {
+                if spec.nodes.is_empty() {
+                    scopes.extend(RunScope::of(&NetNs::of_this_process()?, &spec.devices));
+                }
+                for netns in spec.nodes.iter().filter_map(|node| namespaces.netns(node)) {
+                    scopes.extend(RunScope::of(netns, &spec.devices));
+                }
             }
-            for netns in spec.nodes.iter().filter_map(|node| namespaces.netns(node)) {
-                scopes.extend(RunScope::of(netns, &spec.devices));
+            FaultWork::Netem(spec) if spec.node.is_none() => {
+                let here = NetNs::of_this_process()?;
+                let root = |device: &String| RunScope::root_qdisc(&here, device);
+                scopes.extend(spec.devices.iter().map(root));
             }
+            _ => {}
         }
     }
     if scopes.is_empty() {

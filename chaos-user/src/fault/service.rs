@@ -173,5 +173,6 @@ fn check(service: &Supervised, seen: &ServiceView) -> Result<(), ServiceFaultErr
             .unwrap_or_default();
         check_processes(&service.to_string(), &processes)?;
     }
-    Ok(())
+    let main: Vec<u32> = seen.pid.into_iter().collect();
+    Ok(check_processes(&service.to_string(), &main)?)
 }

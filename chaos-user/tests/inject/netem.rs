@@ -121,6 +121,35 @@ fn a_dead_netem_is_healed_from_its_journal_and_ctrl_c_heals_at_once() {
 }
 
 #[test]
+fn a_root_qdisc_is_one_runs_alone() {
+    let place = Place::new();
+    let short = ["netem", "--dev", "lo", "--latency", "1ms", "--for", "10ms"];
+    let refused = |what: &str| {
+        let (code, _, text) = outcome(place.inject(&short).output().unwrap());
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains(what), "{text}");
+    };
+    let end = |child| {
+        signal(&child, Signal::SIGINT);
+        let (code, text) = finish(child);
+        assert_eq!(code, 3, "{text}");
+    };
+    let alone = place.start(&["drop", "--remote-port", "7000", "--for", "600s", "--exclusive"]);
+    refused("another run is at work on the root qdisc of lo");
+    end(alone);
+    // By flow, others compose with it; another netem would take its place.
+    let flows = place.start(&["drop", "--remote-port", "7000", "--for", "600s"]);
+    let (code, _, text) = outcome(place.inject(&short).output().unwrap());
+    assert_eq!(code, if has_netem() { 2 } else { 4 }, "{text}");
+    end(flows);
+    if has_netem() {
+        let first = place.start(&["netem", "--dev", "lo", "--loss", "100%", "--for", "600s"]);
+        refused("another run is at work on the root qdisc of lo");
+        end(first);
+    }
+}
+
+#[test]
 fn nobody_is_locked_out_unasked() {
     let place = Place::new();
     let deadly = ["netem", "--dev", "lo", "--loss", "50%", "--for", "1s", "--dry-run"];

@@ -218,23 +218,26 @@ impl InjectArgs {
         if request.dry_run {
             return dry_run::run(&request);
         }
-        let _lock = request.lock()?;
+        let _lock = take(&request.scopes(), request.sharing)?;
         live::run(&request)
     }
 }
 
 impl Request {
-    /// The right to be at work there, until it is dropped.
-    fn lock(&self) -> anyhow::Result<ScopeLock> {
+    fn scopes(&self) -> Vec<RunScope> {
         let acting = self.fault.rules.iter().filter(|rule| rule.action != Action::Protect);
-        let scopes: Vec<RunScope> = acting
-            .flat_map(|rule| RunScope::of(&self.fault.netns, &rule.selector.devices))
-            .collect();
-        ScopeLock::take(&scopes, self.sharing).map_err(|error| match error {
-            ScopeError::Busy(busy) => NotAllowed(vec![busy.to_string()]).into(),
-            ScopeError::Journal(error) => FaultError::from(error).into(),
-        })
+        let scopes =
+            acting.flat_map(|rule| RunScope::of(&self.fault.netns, &rule.selector.devices));
+        scopes.collect()
     }
+}
+
+/// The right to be at work there, until it is dropped.
+fn take(scopes: &[RunScope], sharing: Sharing) -> anyhow::Result<ScopeLock> {
+    ScopeLock::take(scopes, sharing).map_err(|error| match error {
+        ScopeError::Busy(busy) => NotAllowed(vec![busy.to_string()]).into(),
+        ScopeError::Journal(error) => FaultError::from(error).into(),
+    })
 }
 
 impl DropArgs {

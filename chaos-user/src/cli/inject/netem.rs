@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::live::{block_signals, wait};
 use super::shape::{DistributionArg, ShapeArgs, lasting};
+use super::take;
 use crate::cli::guards::{GuardArgs, NotAllowed};
 use crate::cli::{UsageError, table};
 use crate::exit::Exit;
 use crate::experiment::units::{Percent, Rate, Span};
 use crate::fault::{
     ActiveWholeDevice, FaultError, Journal, NetemCounts, RootNetemError, RootNetemHealed,
-    RuleEvidence, WholeDevice,
+    RuleEvidence, RunScope, Sharing, WholeDevice,
 };
 use crate::guard::{Extent, FaultExtent};
 use crate::host::operator_sessions;
@@ -205,7 +206,12 @@ impl NetemArgs {
         // It hits a whole device, so flows that policies protect cannot be exempt.
         let (clearance, _) = self.guards.read()?.ask(None, None, &Extent::of_fault(extent));
         clearance.map_err(NotAllowed)?;
-        if self.dry_run { self.preview(&fault) } else { self.inject(&fault) }
+        if self.dry_run {
+            return self.preview(&fault);
+        }
+        let scope = RunScope::root_qdisc(&fault.netns, &fault.device);
+        let _lock = take(&[scope], Sharing::Alone)?;
+        self.inject(&fault)
     }
 
     fn netem(&self) -> Result<Netem, UsageError> {

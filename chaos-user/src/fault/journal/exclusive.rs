@@ -22,7 +22,16 @@ use crate::kernel::netns::NetNs;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunScope {
     netns: u64,
-    device: Option<String>,
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    All,
+    Device(String),
+    /// The root qdisc of a device. There is one, so nobody else can have it; faults by flow on the
+    /// device compose with it.
+    Root(String),
 }
 
 impl RunScope {
@@ -30,9 +39,25 @@ impl RunScope {
     pub fn of(netns: &NetNs, devices: &[String]) -> Vec<Self> {
         let netns = netns.inode();
         if devices.is_empty() {
-            return vec![Self { netns, device: None }];
+            return vec![Self { netns, place: Place::All }];
         }
-        devices.iter().map(|device| Self { netns, device: Some(device.clone()) }).collect()
+        let place = |device: &String| Self { netns, place: Place::Device(device.clone()) };
+        devices.iter().map(place).collect()
+    }
+
+    /// The root qdisc of a device, which is never shared.
+    pub fn root_qdisc(netns: &NetNs, device: &str) -> Self {
+        Self { netns: netns.inode(), place: Place::Root(device.into()) }
+    }
+
+    /// Whether who is alone there is alone at `other`, too.
+    fn covers(&self, other: &Self) -> bool {
+        self.netns == other.netns
+            && match (&self.place, &other.place) {
+                (Place::All, Place::Device(_) | Place::Root(_)) => true,
+                (Place::Device(device), Place::Root(root)) => device == root,
+                _ => false,
+            }
     }
 }
 
@@ -120,17 +145,29 @@ impl ScopeLock {
             None => None,
         };
         let Some(folder) = folder else { return Ok(Self::none()) };
-        let mut locks = Vec::new();
-        for scope in scopes.iter().collect::<BTreeSet<_>>() {
-            take_one(&folder, scope, sharing, &mut locks)?;
-        }
-        Ok(Self { _locks: locks })
+        Ok(Self { _locks: take_all(&folder, scopes, sharing)? })
     }
+}
+
+fn take_all(
+    folder: &Folder,
+    scopes: &[RunScope],
+    sharing: Sharing,
+) -> Result<Vec<Flock<File>>, ScopeError> {
+    let mut locks = Vec::new();
+    for scope in scopes.iter().collect::<BTreeSet<_>>() {
+        // Whoever is alone at the whole would find itself in its own way.
+        if sharing == Sharing::Composing || !scopes.iter().any(|other| other.covers(scope)) {
+            take_one(folder, scope, sharing, &mut locks)?;
+        }
+    }
+    Ok(locks)
 }
 
 /// A whole namespace excludes its devices, in three files: `N` for the namespace, which whoever is
 /// at a device shares; `N-all` and `N-one`, by which those who share the whole and those who are
-/// alone at a device exclude each other, but not themselves; and one file per device.
+/// alone at a device exclude each other, but not themselves; and one file per device and per root
+/// qdisc.
 fn take_one(
     folder: &Folder,
     scope: &RunScope,
@@ -139,18 +176,24 @@ fn take_one(
 ) -> Result<(), ScopeError> {
     const SHARED: FlockArg = FlockArg::LockSharedNonblock;
     const ALONE: FlockArg = FlockArg::LockExclusiveNonblock;
-    let RunScope { netns, device } = scope;
+    let RunScope { netns, place } = scope;
     let base = format!("netns-{netns}");
     let (all, one) = (format!("{base}-all"), format!("{base}-one"));
     let whole = format!("network namespace {netns}");
-    match (device, sharing) {
-        (None, Sharing::Alone) => locks.push(lock(folder, &base, ALONE, &whole)?),
-        (None, Sharing::Composing) => {
+    match (place, sharing) {
+        (Place::All, Sharing::Alone) => locks.push(lock(folder, &base, ALONE, &whole)?),
+        (Place::All, Sharing::Composing) => {
             locks.push(lock(folder, &base, SHARED, &whole)?);
             locks.push(lock(folder, &all, SHARED, &whole)?);
             drop(lock(folder, &one, ALONE, &whole)?);
         }
-        (Some(device), sharing) => {
+        (Place::Root(device), _) => {
+            let what = format!("the root qdisc of {device} of {whole}");
+            locks.push(lock(folder, &base, SHARED, &what)?);
+            locks.push(lock(folder, &format!("{base}-device-{device}"), SHARED, &what)?);
+            locks.push(lock(folder, &format!("{base}-root-{device}"), ALONE, &what)?);
+        }
+        (Place::Device(device), sharing) => {
             let what = format!("device {device} of {whole}");
             let own = format!("{base}-device-{device}");
             locks.push(lock(folder, &base, SHARED, &what)?);
@@ -220,8 +263,13 @@ fn describe(pid: u32) -> Holder {
 mod tests {
     use super::*;
 
+    /// `None` is all, `/a` the root qdisc of `a`.
     fn scope(device: Option<&str>) -> RunScope {
-        RunScope { netns: 7, device: device.map(Into::into) }
+        let place = |text: &str| match text.strip_prefix('/') {
+            Some(device) => Place::Root(device.into()),
+            None => Place::Device(text.into()),
+        };
+        RunScope { netns: 7, place: device.map_or(Place::All, place) }
     }
 
     #[test]
@@ -237,6 +285,7 @@ mod tests {
             take_one(&folder, &scope(second), other, &mut more)
         };
         let (all, a, b) = (None, Some("a"), Some("b"));
+        let (root, other_root) = (Some("/a"), Some("/b"));
         for (first, second, fits) in [
             ((all, Alone), (all, Alone), false),
             ((all, Alone), (all, Composing), false),
@@ -250,6 +299,13 @@ mod tests {
             ((a, Alone), (all, Composing), false),
             ((a, Composing), (all, Composing), true),
             ((a, Composing), (all, Alone), false),
+            ((root, Alone), (root, Alone), false),
+            ((root, Alone), (other_root, Alone), true),
+            ((root, Alone), (a, Composing), true),
+            ((root, Alone), (all, Composing), true),
+            ((root, Alone), (a, Alone), false),
+            ((root, Alone), (b, Alone), true),
+            ((root, Alone), (all, Alone), false),
         ] {
             assert_eq!(both(first, second).is_ok(), fits, "{first:?} then {second:?}");
             assert_eq!(both(second, first).is_ok(), fits, "{second:?} then {first:?}");
@@ -257,11 +313,25 @@ mod tests {
         // Another namespace is another scope.
         let (mut locks, mut more) = (Vec::new(), Vec::new());
         take_one(&folder, &scope(all), Alone, &mut locks).unwrap();
-        let other = RunScope { netns: 8, device: None };
+        let other = RunScope { netns: 8, place: Place::All };
         take_one(&folder, &other, Alone, &mut more).unwrap();
         let refused = take_one(&folder, &scope(a), Alone, &mut more).unwrap_err().to_string();
         let own = format!("device a of network namespace 7: process {}", std::process::id());
         assert!(refused.contains(&own) && refused.contains(" since "), "{refused}");
+    }
+
+    #[test]
+    fn nobody_is_in_their_own_way() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = Folder::of_state(state.path(), true).unwrap().unwrap();
+        let places = [None, Some("a"), Some("/a"), Some("/b"), Some("b")];
+        for first in 0..places.len() {
+            let scopes: Vec<_> = places[first..].iter().copied().map(scope).collect();
+            for sharing in [Sharing::Alone, Sharing::Composing] {
+                let taken = take_all(&folder, &scopes, sharing);
+                assert!(taken.is_ok(), "{sharing:?} at {scopes:?}: {taken:?}");
+            }
+        }
     }
 
     #[test]
