@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Undo, UndoError, Undone};
 use crate::fault::FaultError;
-use crate::fault::journal::{HostLock, NetnsRef, Record, runs};
+use crate::fault::journal::{HostLock, NetnsRef, Record, RunState, runs};
+use crate::host::ProcessId;
 use crate::kernel::netlink::{BpfFilter, Netlink};
 use crate::kernel::netns::NetNs;
 
@@ -113,10 +114,16 @@ impl FilterUndo {
 }
 
 /// Priorities and handles of the filters that live runs say are theirs. A run of this version that
-/// is just starting has them in its own records.
+/// is just starting has them in its own records. Whoever puts a dead run back holds its journal, which
+/// looks alive then.
 fn claims(inode: u64, ifindex: u32) -> Result<BTreeSet<(u16, u32)>, FaultError> {
     let mut claims = BTreeSet::new();
-    for run in runs()?.into_iter().filter(|run| run.live) {
+    let alive = |run: &RunState| {
+        // The first version did not write down when its process started.
+        let process = run.controller().or_else(|| ProcessId::of(run.pid()?));
+        process.is_some_and(ProcessId::is_alive)
+    };
+    for run in runs()?.into_iter().filter(|run| run.live && alive(run)) {
         for record in run.records {
             let Record::Active { faults, .. } = record else { continue };
             let here = faults.into_iter().filter(|fault| fault.netns.inode == inode);
