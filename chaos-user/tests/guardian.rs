@@ -315,6 +315,45 @@ fn when_both_die_rules_end_and_heal_finishes() {
     place.assert_clean();
 }
 
+/// What the first version wrote: no numbers, no ids of programs, no word about the clsact qdisc.
+fn as_version_1(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap();
+    let mut body: Value = serde_json::from_str(line["body"].as_str().unwrap()).unwrap();
+    for later in ["program", "clsact", "controller", "boot"] {
+        body.as_object_mut().unwrap().remove(later);
+    }
+    let body = body.to_string();
+    let crc = crc32fast::hash(body.as_bytes());
+    serde_json::json!({ "v": 1, "crc": crc, "body": body }).to_string() + "\n"
+}
+
+#[test]
+fn an_older_journal_with_a_torn_end_is_healed() {
+    let place = Place::new();
+    let mut run = place.start();
+    kill(run.guardian, Signal::SIGSTOP).unwrap();
+    run.child.kill().unwrap();
+    kill(run.guardian, Signal::SIGKILL).unwrap();
+    run.child.wait().unwrap();
+    run.guardian_ends();
+    assert_eq!(place.filters(), (1, true));
+    let runs = std::fs::read_dir(place.state.join("runs")).unwrap();
+    let journal = runs.flatten().next().unwrap().path().join("journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let changes = text.lines().filter(|line| {
+        let known = ["begin", "filter", "active"].map(|kind| format!("record\\\":\\\"{kind}"));
+        known.iter().any(|kind| line.contains(kind))
+    });
+    let mut old: String = changes.map(as_version_1).collect();
+    assert_eq!(old.lines().count(), 3, "{text}");
+    // The power failed while the next one was written.
+    old += &text[..40];
+    std::fs::write(&journal, old).unwrap();
+    let healed = place.json("heal");
+    assert!(healed["recovered"][0].to_string().contains("chaos_egress on lo"), "{healed}");
+    place.assert_clean();
+}
+
 #[test]
 fn overlapping_runs_end_without_touching_each_other() {
     for mechanism in ["clsact", "auto"] {
