@@ -1,5 +1,6 @@
 //! Where a subject is tortured: a namespace, a folder, and a look at whether traffic flows.
 
+use std::cell::Cell;
 use std::net::UdpSocket;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -11,17 +12,23 @@ use chaos::kernel::netns::NetNs;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
+use crate::engine::Engine;
 use crate::plan::{Blow, Life, Point, When};
 use crate::slowness;
 use crate::state::{State, processes};
 use crate::strike::{Victims, strike};
-use crate::subject::Subject;
+use crate::subject::{Around, Subject};
 use crate::table::Outcome;
+use crate::terminal::Terminal;
 
 /// The device that is deleted under a fault.
 const DEVICE: (&str, u32) = ("victim", 7);
 /// How long a run may take to end, or its guardian to heal, before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long faults last that end by themselves, and those that are to be ended by their run's death.
+const SHORT: Duration = Duration::from_millis(500);
+const LONG: Duration = Duration::from_secs(3);
 
 /// The kernel frees what nothing refers to any more a little later.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3);
@@ -31,12 +38,17 @@ const INERT_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Bench {
     subject: Subject,
-    folder: TempDir,
     /// A small file system for the journals, so that it can be filled and frozen.
     state: Mounted,
+    /// One that a fault may fill.
+    disk: Mounted,
+    folder: TempDir,
+    engine: Engine,
+    terminal: Option<Terminal>,
     netns: NetNs,
     sender: UdpSocket,
     receiver: UdpSocket,
+    sent: Cell<u64>,
     life: Life,
 }
 
@@ -44,9 +56,24 @@ impl Bench {
     pub(crate) fn new(subject: Subject) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let state = Mounted::new(folder.path().join("state"));
+        let disk = Mounted::new(folder.path().join("disk"));
+        let engine = Engine::listen(&folder.path().join("docker.sock"));
+        Subject::write_experiments(folder.path());
         let (netns, sender, receiver) = namespace();
         let life = Life { lasts: Duration::ZERO, records: 0 };
-        let mut bench = Self { subject, folder, state, netns, sender, receiver, life };
+        let mut bench = Self {
+            subject,
+            state,
+            disk,
+            folder,
+            engine,
+            terminal: None,
+            netns,
+            sender,
+            receiver,
+            sent: Cell::new(0),
+            life,
+        };
         bench.life = bench.live_once();
         bench
     }
@@ -68,9 +95,9 @@ impl Bench {
     }
 
     /// An undisturbed run, to know how long it lives and how many records it writes.
-    fn live_once(&self) -> Life {
+    fn live_once(&mut self) -> Life {
         let began = Instant::now();
-        let mut child = self.start();
+        let mut child = self.start(SHORT, false);
         let mut records = 0;
         while child.try_wait().unwrap().is_none() {
             records = records.max(self.records());
@@ -86,12 +113,27 @@ impl Bench {
         Life { lasts, records }
     }
 
-    fn start(&self) -> Child {
+    fn start(&mut self, lasts: Duration, on_terminal: bool) -> Child {
         let port = self.receiver.local_addr().unwrap().port();
-        let mut command = self.subject.command(&self.netns, port, self.folder.path());
+        let (netns, folder) = (&self.netns, self.folder.path());
+        let mut command = self.subject.command(Around { netns, port, folder, lasts });
         self.in_place(&mut command);
-        // A group of its own, as a shell gives to what it starts.
-        command.process_group(0).spawn().unwrap()
+        if on_terminal {
+            self.terminal = Some(Terminal::under(&mut command));
+        } else {
+            // A group of its own, as a shell gives to what it starts.
+            command.process_group(0);
+        }
+        command.spawn().unwrap()
+    }
+
+    pub(crate) fn close_terminal(&mut self) {
+        self.terminal = None;
+    }
+
+    fn look(&self) -> State {
+        let container = format!("the container is {}", self.engine.container());
+        State::take(&self.netns, self.state(), &self.disk.0).and(container)
     }
 
     fn in_place(&self, command: &mut Command) {
@@ -113,36 +155,51 @@ impl Bench {
             .unwrap_or(0)
     }
 
-    /// Whether a datagram arrives. Loopback delivers before send returns.
+    /// Whether a datagram arrives at once. Loopback delivers before send returns; what comes later
+    /// was held.
     pub(crate) fn flows(&self) -> bool {
         let mut buffer = [0; 8];
         while self.receiver.recv(&mut buffer).is_ok() {}
-        self.sender.send(b"x").is_ok() && self.receiver.recv(&mut buffer).is_ok()
+        let number = self.sent.replace(self.sent.get() + 1).to_ne_bytes();
+        if self.sender.send(&number).is_err() {
+            return false;
+        }
+        while self.receiver.recv(&mut buffer).is_ok() {
+            if buffer == number {
+                return true;
+            }
+        }
+        false
     }
 
     /// Starts a run, strikes it, and says how the machine became as it was; why not is an error.
     pub(crate) fn torture(&mut self, point: &Point) -> Result<Outcome, String> {
-        let before = State::take(&self.netns, self.state());
-        let mut child = self.start();
+        let before = self.look();
+        // Long enough for a death to end it and not its time, where there is one.
+        let lasts = if point.blow.spares_the_run() { SHORT } else { LONG };
+        let mut child = self.start(lasts, point.blow == Blow::CloseTerminal);
         self.await_moment(&mut child, point.when);
         let in_force = self.subject.is_felt() && !self.flows();
         let victims = Victims::find(&child, self.state());
         let struck = Instant::now();
         let undo = strike(self, point.blow, &victims);
-        // A fault that nobody took back early lasts its time.
-        let flows = (in_force && point.blow != Blow::DeleteNamespace)
+        // A fault that nobody took back early lasts its time; some would last for ever.
+        let abandoned = point.blow.leaves_nobody();
+        let lasts_on = abandoned && !self.subject.ends_in_the_kernel();
+        let flows = (in_force && point.blow != Blow::DeleteNamespace && !lasts_on)
             .then(|| self.until("traffic flows", || self.flows()).map(|()| struck.elapsed()))
             .transpose()?;
-        if let Some(flows) = flows.filter(|&flows| flows > INERT_WITHIN) {
+        // Where no kernel does it, a process has to, which is slow where everything is.
+        let slowly = if self.subject.ends_in_the_kernel() { 1 } else { slowness() };
+        if let Some(flows) = flows.filter(|&flows| flows > INERT_WITHIN * slowly) {
             return Err(format!("traffic flowed only after {flows:?}"));
         }
-        // Nobody is left who would end it: that is for `chaos heal`.
-        let abandoned = matches!(point.blow, Blow::KillBoth | Blow::FreezeFolder);
         self.until("every process has ended", || {
             let _ = child.try_wait();
             processes(self.state()).is_empty()
         })?;
         let _ = child.wait();
+        self.close_terminal();
         undo(self);
         let mut by_hand = false;
         let heal = || {
@@ -151,19 +208,24 @@ impl Bench {
             self.in_place(&mut command);
             command.status().unwrap()
         };
-        let clean = |bench: &Self| before.difference(&State::take(&bench.netns, bench.state()));
-        let mut left = clean(self);
-        let settling = Instant::now();
+        let clean = |bench: &Self| before.difference(&bench.look());
         // A process that is just becoming another program has no environment to be known by, so
         // "every process has ended" may come early, too.
-        while !left.is_empty() && !abandoned && settling.elapsed() < SETTLES_WITHIN * slowness() {
-            std::thread::sleep(Duration::from_millis(10));
-            left = clean(self);
-        }
+        let settled = |bench: &Self| {
+            let began = Instant::now();
+            loop {
+                let left = clean(bench);
+                if left.is_empty() || began.elapsed() > SETTLES_WITHIN * slowness() {
+                    return left;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let mut left = if abandoned { clean(self) } else { settled(self) };
         if !left.is_empty() && (abandoned || Self::writes_failed(point.blow)) {
             by_hand = true;
             let status = heal();
-            left = clean(self);
+            left = settled(self);
             if !status.success() {
                 left.push(format!("`chaos heal` ended with {status}"));
             }

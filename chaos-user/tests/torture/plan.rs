@@ -30,16 +30,27 @@ pub(crate) enum Blow {
     StopController,
     StopGuardian,
     Terminate,
+    HangUp,
     CloseTerminal,
     FillDisk,
     FreezeFolder,
     DeleteDevice,
     DeleteNamespace,
+    /// The clock of the day goes on; `CLOCK_BOOTTIME`, which deadlines and leases are by, cannot be set.
+    JumpForward,
+    JumpBack,
+}
+
+/// What a run may be struck with here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arsenal {
+    /// Whether the clock is this test's alone.
+    pub(crate) clock: bool,
 }
 
 impl Blow {
     /// How often each is dealt in a round: deaths count most.
-    const ROUND: [Self; 16] = [
+    const ROUND: [Self; 17] = [
         Self::KillController,
         Self::KillBoth,
         Self::KillGuardian,
@@ -48,6 +59,7 @@ impl Blow {
         Self::KillBoth,
         Self::KillController,
         Self::CloseTerminal,
+        Self::HangUp,
         Self::KillGuardian,
         Self::KillBoth,
         Self::FillDisk,
@@ -57,6 +69,25 @@ impl Blow {
         Self::Terminate,
         Self::DeleteNamespace,
     ];
+    /// These are dealt besides where nobody else needs the clock.
+    const CLOCK: [Self; 2] = [Self::JumpForward, Self::JumpBack];
+
+    fn deal(number: usize, arsenal: Arsenal) -> Self {
+        let clock = if arsenal.clock { &Self::CLOCK[..] } else { &[] };
+        let at = number % (Self::ROUND.len() + clock.len());
+        *Self::ROUND.iter().chain(clock).nth(at).unwrap()
+    }
+
+    /// Whether the run goes on to its own end.
+    pub(crate) fn spares_the_run(self) -> bool {
+        use Blow::{DeleteDevice, FillDisk, FreezeFolder, JumpBack, JumpForward};
+        matches!(self, DeleteDevice | FillDisk | FreezeFolder | JumpBack | JumpForward)
+    }
+
+    /// Whether nobody is left who would put things back: that is for `chaos heal`.
+    pub(crate) fn leaves_nobody(self) -> bool {
+        matches!(self, Self::KillBoth | Self::FreezeFolder)
+    }
 
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -66,11 +97,14 @@ impl Blow {
             Self::StopController => "SIGSTOP to the controller",
             Self::StopGuardian => "SIGSTOP to the guardian",
             Self::Terminate => "SIGTERM to the group",
-            Self::CloseTerminal => "closed terminal, SIGHUP to the group",
+            Self::HangUp => "SIGHUP to the group",
+            Self::CloseTerminal => "its terminal closes",
             Self::FillDisk => "the journal's disk is full",
             Self::FreezeFolder => "the journal's folder turns read-only",
             Self::DeleteDevice => "a device is deleted",
             Self::DeleteNamespace => "the namespace is deleted, SIGKILL",
+            Self::JumpForward => "the clock jumps a day forward",
+            Self::JumpBack => "the clock jumps a day back",
         }
     }
 }
@@ -88,9 +122,10 @@ impl Point {
         number: usize,
         felt: bool,
         life: Life,
+        arsenal: Arsenal,
         random: &mut fastrand::Rng,
     ) -> Self {
-        let blow = match Blow::ROUND[number % Blow::ROUND.len()] {
+        let blow = match Blow::deal(number, arsenal) {
             // Now and then the other one is stopped.
             Blow::StopController if random.bool() => Blow::StopGuardian,
             blow => blow,
@@ -101,7 +136,8 @@ impl Point {
             When::InForce(Duration::from_micros(random.u64(0..400_000)))
         } else if random.bool() {
             let pause = if random.bool() { 0 } else { random.u64(0..20_000) };
-            When::Record(1 + random.usize(0..life.records.max(1)), Duration::from_micros(pause))
+            // One record after the other, so that none is left out.
+            When::Record(1 + number % life.records.max(1), Duration::from_micros(pause))
         } else {
             When::Time(Duration::from_micros(random.u64(0..micros(life.lasts))))
         };

@@ -1,20 +1,29 @@
 //! What the machine is like: everything a run could have changed and not put back.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
+use chaos::host::Cgroups;
 use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netlink::qdisc::{RootQdisc, TcSocket};
 use chaos::kernel::netns::NetNs;
+use nix::sys::statvfs::statvfs;
+
+use crate::objects::abandoned;
 
 /// Facts in words, to be compared and told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct State(BTreeSet<String>);
+pub(crate) struct State {
+    facts: BTreeSet<String>,
+    /// BPF objects that nobody holds. Those that go meanwhile were somebody else's.
+    abandoned: BTreeSet<String>,
+}
 
 impl State {
-    /// Of a namespace, and of what belongs to the runs whose state is in `folder`.
-    pub(crate) fn take(netns: &NetNs, folder: &Path) -> Self {
+    /// Of a namespace, of what belongs to the runs whose state is in `folder`, and of the file system
+    /// at `disk`.
+    pub(crate) fn take(netns: &NetNs, folder: &Path, disk: &Path) -> Self {
         let mut facts = BTreeSet::new();
         let links = netns.block_on(|| async { Netlink::open().unwrap().links().await.unwrap() });
         let links = links.unwrap();
@@ -62,28 +71,55 @@ impl State {
         for run in runs.into_iter().flatten().flatten() {
             facts.insert(format!("journal {}", run.file_name().display()));
         }
-        Self(facts)
+        for file in std::fs::read_dir(disk).into_iter().flatten().flatten() {
+            facts.insert(format!("file {}", file.path().display()));
+        }
+        let room = statvfs(disk).unwrap();
+        facts.insert(format!("{} blocks free at {}", room.blocks_free(), disk.display()));
+        cgroups(&own_cgroup(), &mut facts);
+        Self { facts, abandoned: abandoned() }
+    }
+
+    /// The same, and this.
+    pub(crate) fn and(mut self, fact: String) -> Self {
+        self.facts.insert(fact);
+        self
     }
 
     /// What is different in `now`.
     pub(crate) fn difference(&self, now: &Self) -> Vec<String> {
-        let gone = self.0.difference(&now.0).map(|fact| format!("gone: {fact}"));
-        let new = now.0.difference(&self.0).map(|fact| format!("new: {fact}"));
-        gone.chain(new).collect()
+        let gone = self.facts.difference(&now.facts).map(|fact| format!("gone: {fact}"));
+        let new =
+            now.facts.difference(&self.facts).chain(now.abandoned.difference(&self.abandoned));
+        gone.chain(new.map(|fact| format!("new: {fact}"))).collect()
     }
 }
 
-/// Settings of the network, which are the namespace's own.
+/// Settings of the network, as the namespace has them.
 fn sysctls(folder: &Path, facts: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
             sysctls(&path, facts);
-        } else if path.starts_with("/proc/sys/net/ipv4/conf")
-            || path.starts_with("/proc/sys/net/ipv6/conf")
-        {
+        } else if !path.ends_with("nf_conntrack_count") {
             let value = std::fs::read_to_string(&path).unwrap_or_default();
             facts.insert(format!("{} = {}", path.display(), value.trim()));
+        }
+    }
+}
+
+/// The cgroup of this process, in which runs are, too.
+fn own_cgroup() -> PathBuf {
+    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    Cgroups::find().unwrap().root().join(own)
+}
+
+fn cgroups(folder: &Path, facts: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            facts.insert(format!("cgroup {}", entry.path().display()));
+            cgroups(&entry.path(), facts);
         }
     }
 }

@@ -5,6 +5,8 @@ use std::process::Child;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
 use nix::unistd::Pid;
 
 use crate::bench::{Bench, delete_device};
@@ -45,7 +47,8 @@ pub(crate) fn strike(bench: &mut Bench, blow: Blow, victims: &Victims) -> Repair
         Blow::StopController => drop(kill(*controller, Signal::SIGSTOP)),
         Blow::StopGuardian => drop(to_guardian(Signal::SIGSTOP)),
         Blow::Terminate => drop(killpg(*controller, Signal::SIGTERM)),
-        Blow::CloseTerminal => drop(killpg(*controller, Signal::SIGHUP)),
+        Blow::HangUp => drop(killpg(*controller, Signal::SIGHUP)),
+        Blow::CloseTerminal => bench.close_terminal(),
         Blow::FillDisk => {
             let path = bench.state().join("ballast");
             let mut size = 1 << 20;
@@ -73,8 +76,23 @@ pub(crate) fn strike(bench: &mut Bench, blow: Blow, victims: &Victims) -> Repair
             bench.renew();
             let _ = kill(*controller, Signal::SIGKILL);
         }
+        Blow::JumpForward => {
+            jump(DAY);
+            return |_| jump(-DAY);
+        }
+        Blow::JumpBack => {
+            jump(-DAY);
+            return |_| jump(DAY);
+        }
     }
     |_| {}
+}
+
+const DAY: TimeSpec = TimeSpec::new(24 * 60 * 60, 0);
+
+fn jump(by: TimeSpec) {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
+    clock_settime(ClockId::CLOCK_REALTIME, now + by).unwrap();
 }
 
 fn remount(path: &Path, flags: MsFlags) {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use chaos::host;
 use chaos::kernel::netns::NetNs;
 
 /// A command that injects something.
@@ -14,56 +16,129 @@ pub(crate) enum Subject {
     DropClsact,
     /// Programs on a cgroup, too.
     Reject,
+    /// Packets held by this process, on a device of its own; settings of the loopback device.
+    DelayLine,
+    /// Packets held by the kernel, on a pair of devices.
+    DelayNetem,
+    /// Everything that leaves a device lost, by a qdisc that outlives the process.
+    Netem,
     /// An experiment with a lab, a partition and probes.
     Partition,
     /// An experiment that stops, kills and freezes processes of a lab.
     Processes,
+    /// A file system that is full.
+    DiskFill,
+    /// A container that is paused.
+    Container,
+}
+
+/// Where a command finds what it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) netns: &'a NetNs,
+    /// The port that datagrams go to.
+    pub(crate) port: u16,
+    pub(crate) folder: &'a Path,
+    /// How long a fault lasts that a command line describes.
+    pub(crate) lasts: Duration,
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Drop, Self::DropClsact, Self::Reject, Self::Partition, Self::Processes];
+    /// Those that the machine's kernel can do.
+    pub(crate) fn all() -> Vec<Self> {
+        let netem = host::netem().unwrap().is_ok();
+        let mut all = vec![
+            Self::Drop,
+            Self::DropClsact,
+            Self::Reject,
+            Self::DelayLine,
+            Self::DelayNetem,
+            Self::Netem,
+            Self::Partition,
+            Self::Processes,
+            Self::DiskFill,
+            Self::Container,
+        ];
+        all.retain(|one| netem || !one.needs_netem());
+        all
+    }
+
+    pub(crate) fn needs_netem(self) -> bool {
+        matches!(self, Self::DelayNetem | Self::Netem)
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Drop => "drop",
             Self::DropClsact => "drop (clsact)",
             Self::Reject => "reject (clsact, connect)",
+            Self::DelayLine => "delay (delay line)",
+            Self::DelayNetem => "delay (netem detour)",
+            Self::Netem => "netem, whole device",
             Self::Partition => "experiment: partition",
             Self::Processes => "experiment: processes",
+            Self::DiskFill => "experiment: disk-fill",
+            Self::Container => "experiment: paused container",
         }
     }
 
     /// Whether it hits datagrams to the port that is watched.
     pub(crate) fn is_felt(self) -> bool {
-        matches!(self, Self::Drop | Self::DropClsact)
+        use Subject::{DelayLine, DelayNetem, Drop, DropClsact, Netem};
+        matches!(self, Drop | DropClsact | DelayLine | DelayNetem | Netem)
+    }
+
+    /// Whether the kernel ends it by itself when nobody else does.
+    pub(crate) fn ends_in_the_kernel(self) -> bool {
+        self != Self::Netem
     }
 
     /// What is run; it ends by itself soon after it is in force.
-    pub(crate) fn command(self, netns: &NetNs, port: u16, folder: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
-        let port = port.to_string();
-        let inject = |command: &mut Command, what: &[&str]| {
-            command.arg("inject").args(what).args(["--for", "500ms", "--netns"]).arg(netns.path());
+    pub(crate) fn command(self, around: Around<'_>) -> Command {
+        let (port, lasts) = (around.port.to_string(), format!("{}ms", around.lasts.as_millis()));
+        let udp = ["--proto", "udp", "--remote-port", &port];
+        let clsact = ["--attach", "clsact"];
+        let delay = ["delay", "--latency", "300ms", "--backend"];
+        let inject = |words: &[&[&str]]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+            command.arg("inject").args(words.concat()).args(["--for", &lasts, "--netns"]);
+            command.arg(around.netns.path());
+            command
         };
-        let udp = ["drop", "--proto", "udp", "--remote-port", &port];
+        let run = |folder: &Path, file: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+            command.arg("run").arg(folder.join(file));
+            command.arg("--output").arg(around.folder.join("results"));
+            command
+        };
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments");
         match self {
-            Self::Drop => inject(&mut command, &udp),
-            Self::DropClsact => inject(&mut command, &[&udp[..], &["--attach", "clsact"]].concat()),
+            Self::Drop => inject(&[&["drop"], &udp]),
+            Self::DropClsact => inject(&[&["drop"], &udp, &clsact]),
             Self::Reject => {
-                let reject = ["reject", "--proto", "tcp", "--remote-port", &port];
-                inject(&mut command, &[&reject[..], &["--attach", "clsact"]].concat());
+                inject(&[&["reject", "--proto", "tcp", "--remote-port", &port], &clsact])
             }
-            Self::Partition | Self::Processes => {
-                let file = match self {
-                    Self::Partition => "cut.yaml",
-                    _ => "process.yaml",
-                };
-                let file =
-                    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments").join(file);
-                command.arg("run").arg(file).arg("--output").arg(folder.join("results"));
-            }
+            Self::DelayLine => inject(&[&delay, &["delay-line"], &udp]),
+            Self::DelayNetem => inject(&[&delay, &["netem"], &udp]),
+            Self::Netem => inject(&[&["netem", "--dev", "lo", "--loss", "100%"]]),
+            Self::Partition => run(&shipped, "cut.yaml"),
+            Self::Processes => run(&shipped, "process.yaml"),
+            Self::DiskFill => run(around.folder, "fill.yaml"),
+            Self::Container => run(around.folder, "shop.yaml"),
         }
-        command
+    }
+
+    /// Writes the experiments that are about what is in `folder`.
+    pub(crate) fn write_experiments(folder: &Path) {
+        let write = |name: &str, fault: &str| {
+            let text = format!(
+                "title: t\nmethod:\n  - {{ name: f, type: action, \
+                 provider: {{ type: chaos, {fault}, duration: 500ms }} }}\n"
+            );
+            std::fs::write(folder.join(name), text).unwrap();
+        };
+        write("fill.yaml", "fault: disk-fill, path: disk");
+        let socket = folder.join("docker.sock");
+        write("shop.yaml", &format!("fault: pause, container: shop, socket: {}", socket.display()));
     }
 }

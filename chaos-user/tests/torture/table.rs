@@ -22,9 +22,8 @@ pub(crate) struct Outcome {
 struct Row {
     points: usize,
     failed: usize,
-    in_force: usize,
     by_hand: usize,
-    flows: Duration,
+    flows: Vec<Duration>,
     clean: Duration,
 }
 
@@ -51,9 +50,9 @@ impl Table {
             row.failed += 1;
             return;
         };
-        row.in_force += usize::from(flows.is_some());
         row.by_hand += usize::from(by_hand);
-        row.flows = row.flows.max(flows.unwrap_or_default());
+        row.flows.extend(flows);
+        row.flows.sort();
         row.clean = row.clean.max(clean);
     }
 
@@ -68,18 +67,24 @@ impl fmt::Display for Table {
         writeln!(f, "{points} points, seed {}, {} failed.\n", self.seed, self.failures())?;
         writeln!(
             f,
-            "| fault | what happens | points | in force then | traffic flows, worst | all as before, worst | needed `chaos heal` | failed |"
+            "| fault | what happens | points | in force then | traffic flows, median and worst | all as before, worst | needed `chaos heal` | failed |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for ((subject, blow), row) in &self.rows {
             let ms = |time: Duration| format!("{:.0} ms", time.as_secs_f64() * 1000.0);
-            let flows = if row.in_force == 0 { "–".to_owned() } else { ms(row.flows) };
+            let flows = match row.flows.as_slice() {
+                [] => "–".to_owned(),
+                [.., worst] => {
+                    let median = row.flows[row.flows.len() / 2];
+                    format!("{}, {}", ms(median), ms(*worst))
+                }
+            };
             writeln!(
                 f,
                 "| {subject} | {} | {} | {} | {flows} | {} | {} | {} |",
                 blow.text(),
                 row.points,
-                row.in_force,
+                row.flows.len(),
                 ms(row.clean),
                 row.by_hand,
                 row.failed
