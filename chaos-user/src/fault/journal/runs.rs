@@ -101,8 +101,9 @@ pub fn runs() -> Result<Vec<RunState>, JournalError> {
 }
 
 fn state_of(runs: &Folder, name: String, folder: &Folder) -> Result<RunState, JournalError> {
-    let live = is_live(runs, &name)?;
+    // Read first: its guardian may just be removing it, and a run that is live has a journal.
     let contents = contents(folder)?;
+    let live = is_live(runs, &name)?;
     let records = open(&contents);
     Ok(RunState { name, live, records, damaged: contents.damaged, runs: runs.clone() })
 }
