@@ -30,8 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(3);
 
-/// The kernel frees what nothing refers to any more a little later.
-const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+/// The kernel frees what nothing refers to any more later: what was in a namespace goes with it, and
+/// all namespaces of the machine go one after the other.
+const SETTLES_WITHIN: Duration = Duration::from_secs(20);
 
 /// A rule is inert by then whoever died, by the kernel's clock.
 const INERT_WITHIN: Duration = Duration::from_secs(2);
