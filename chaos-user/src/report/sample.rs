@@ -73,6 +73,19 @@ fn lines(story: Story) -> Vec<Value> {
         &json!({"logged": {"source": "server/shop", "skipped": 0, "lines": [
             {"at": 90_000_000, "text": "listening"}, {"at": 480_000_000, "text": "ERROR | </code> ``` ]]>"}]}}),
     ));
+    if story == Story::Passed {
+        let operation = |number: u32, state: &str, ms: u64, status: Option<u16>| {
+            json!({"number": number, "client": number, "step": "buy", "state": state,
+                "at": ms * 1_000_000, "status": status})
+        };
+        lines.push(line(
+            1000,
+            &json!({"operations": {"workload": "shoppers", "operations": [
+                operation(0, "invoke", 200, None), operation(1, "invoke", 220, None),
+                operation(2, "invoke", 230, None), operation(1, "ok", 260, Some(201)),
+                operation(0, "fail", 900, Some(503))]}}),
+        ));
+    }
     lines.push(line(1100, &json!({"healing": {"fault": "cut"}})));
     let acted = if story == Story::Inconclusive { 0 } else { 12 };
     lines.push(line(

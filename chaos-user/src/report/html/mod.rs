@@ -4,6 +4,7 @@ mod axis;
 mod failures;
 mod plots;
 mod sections;
+mod series;
 mod timeline;
 
 #[cfg(test)]
