@@ -59,7 +59,9 @@ impl Place {
     fn under_fault(&self, arguments: &[&str]) -> (Value, Traffic) {
         let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
         let lasts = format!("{}ms", 500 * slowness.unwrap_or(1));
-        let mut child = self.inject(arguments).args(["--json", "--for", &lasts]).spawn().unwrap();
+        let child = self.inject(arguments).args(["--json", "--for", &lasts]).spawn().unwrap();
+        // What it prints may be more than a pipe holds.
+        let run = std::thread::spawn(move || child.wait_with_output().unwrap());
         let traffic = self
             .netns
             .run(|| {
@@ -68,7 +70,7 @@ impl Place {
                 let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
                 let mut traffic = Traffic::default();
                 let mut buffer = [0; 128];
-                while child.try_wait().unwrap().is_none() {
+                while !run.is_finished() {
                     sender.send_to(&PAYLOAD, ("127.0.0.1", PORT)).unwrap();
                     traffic.sent += 1;
                     // Loopback delivers before send returns.
@@ -81,7 +83,7 @@ impl Place {
                 traffic
             })
             .unwrap();
-        let (code, text, error) = outcome(child.wait_with_output().unwrap());
+        let (code, text, error) = outcome(run.join().unwrap());
         assert_eq!(code, 0, "{text} {error}");
         let result: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(result["acted"], true);

@@ -10,14 +10,21 @@ use crate::port::ReportPort;
 
 /// Runs the suites, looking after each test at what it left behind.
 pub(crate) fn run(suites: &[Suite], filter: Option<&str>, limit: u64, report: &mut ReportPort) {
-    let baseline = Baseline::take();
+    let mut baseline = Baseline::take();
     let limit = Duration::from_secs(limit);
     for suite in suites {
         let mut send = |record: Record| {
             show(&record);
             report.send(&record);
         };
-        let mut after = || baseline.leaks();
+        let mut after = || {
+            let left = baseline.leaks();
+            if !left.is_empty() {
+                // Whoever left it fails for it, and not everybody after that.
+                baseline = Baseline::take();
+            }
+            left
+        };
         if let Err(error) = suite.run(filter, limit, Path::new("/tmp"), &mut send, &mut after) {
             report.send(&Record::Problem { what: error.to_string() });
         }
