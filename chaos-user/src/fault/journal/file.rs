@@ -208,7 +208,7 @@ impl Drop for Shared {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.open.is_empty() {
             // A folder that cannot be removed holds only records that undo nothing.
-            let _ = self.runs.remove(&self.name);
+            let _ = self.runs.remove_run(&self.name);
         }
         // Told last that the run is over: until here it would have healed.
         drop(self.guardian.take());

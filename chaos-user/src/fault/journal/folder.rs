@@ -173,6 +173,16 @@ impl Folder {
         }
     }
 
+    /// Removes the folder of a run, all at once for others: what is left of it if this process dies
+    /// meanwhile is a draft of it, which is swept.
+    pub(super) fn remove_run(&self, name: &str) -> Result<(), JournalError> {
+        let draft = format!(".{}-over-{name}", std::process::id());
+        match self.rename(name, &draft) {
+            Ok(()) => self.remove(&draft),
+            Err(_) => self.remove(name),
+        }
+    }
+
     /// Waits until its names are on disk.
     pub(super) fn sync(&self) -> Result<(), JournalError> {
         rustix::fs::fsync(&*self.fd)

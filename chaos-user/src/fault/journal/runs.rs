@@ -81,7 +81,7 @@ impl RunState {
 
     /// Forgets a dead run whose records are all undone.
     pub(in super::super) fn forget(&self) -> Result<(), JournalError> {
-        self.runs.remove(&self.name)
+        self.runs.remove_run(&self.name)
     }
 }
 
