@@ -235,6 +235,8 @@ impl Bench {
         if left.is_empty() {
             return Ok(outcome);
         }
+        let told = std::fs::read_to_string(self.state().join("guardian.log")).unwrap_or_default();
+        left.push(format!("guardians said: {told}"));
         // The next point has to begin with nothing left.
         heal();
         Err(left.join("; "))
