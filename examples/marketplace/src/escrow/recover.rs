@@ -44,7 +44,7 @@ pub async fn recover(market: &Market) {
         if let Some(_held) = market.locks.try_hold(id)
             && let Err(error) = one(market, id).await
         {
-            tracing::error!(escrow = id, %error, "unfinished work stays unfinished for now");
+            tracing::error!(escrow = id, %error, "unfinished work could not be finished; the next look tries again");
         }
     }
 }
