@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use chaos::host::ProcessId;
 use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netns::NetNs;
 use nix::sys::signal::{Signal, kill};
@@ -174,11 +175,14 @@ fn a_run_that_is_not_allowed_leaves_a_report_that_says_so() {
 struct Injecting(Child);
 
 impl Injecting {
+    /// Its working directory, which is also where programs are looked for, is that of the test.
     fn start(place: &Place, policy: &Path, arguments: &[&str]) -> Self {
         let netns = place.netns.path();
         let common = ["inject", "drop", "--netns", netns.to_str().unwrap(), "--for", "10m"];
         let child = place
             .command(policy, &[&common[..], arguments].concat())
+            .env("PATH", place.folder.path())
+            .current_dir(place.folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -266,6 +270,28 @@ fn capabilities_that_no_fault_needs_are_given_up() {
         assert_eq!(thread & given_up, 0, "{thread:x}");
         assert_ne!(thread & NET_ADMIN, 0, "{thread:x}: needed to heal");
     }
+}
+
+#[test]
+fn no_program_is_looked_for_in_the_path() {
+    let place = Place::new();
+    let nothing = place.write("nothing.yaml", "{}\n");
+    let planted = place.folder.path().join("planted");
+    for name in ["chaos", "tc", "ip", "nft", "iptables", "modprobe", "systemctl", "docker", "sh"] {
+        let trap = place.write(name, &format!("#!/bin/sh\n: > {}\n", planted.display()));
+        fs::set_permissions(trap, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut injecting = Injecting::start(&place, &nothing, &[]);
+    let run = ProcessId::of(injecting.0.id()).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_chaos")).canonicalize().unwrap();
+    let processes = run.with_descendants();
+    assert!(processes.len() >= 2, "its guardian is one of them: {processes:?}");
+    for process in processes {
+        let runs = fs::read_link(format!("/proc/{}/exe", process.pid)).unwrap();
+        assert_eq!(runs, program);
+    }
+    injecting.end(Signal::SIGTERM);
+    assert!(!planted.exists(), "a program of the folder was run");
 }
 
 #[test]

@@ -139,8 +139,9 @@ recovery: {{ within: 5s, stable: 100ms }}
 
 /// Answers one request as the Docker engine does.
 fn engine(stream: &UnixStream, container: &Shared) {
-    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    let request = lines.next().unwrap();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    // Who asks may be killed before it has said what.
+    let Some(request) = lines.next() else { return };
     while lines.next().is_some_and(|line| !line.is_empty()) {}
     let mut words = request.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());

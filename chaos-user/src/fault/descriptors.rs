@@ -16,6 +16,10 @@ use crate::host::{DescriptorLimit, ProcessId, descriptors, limit_with_room};
 /// The pause between two looks at how many are in use.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Looks at what a process has open before its limit is lowered, a [`PAUSE`] apart. What it closes
+/// between them is room that it would still have.
+const LOOKS: u32 = 5;
+
 /// Why a fault of descriptors was not injected.
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptorsError {
@@ -77,7 +81,8 @@ pub struct ActiveDescriptors {
 }
 
 impl ActiveDescriptors {
-    /// Lowers the limits of these processes so that each may open `spare` files more than it has open.
+    /// Lowers the limits of these processes so that each may open `spare` files more than it keeps
+    /// open.
     /// One that is gone by then is left out.
     pub fn start(
         journal: &Journal,
@@ -90,8 +95,8 @@ impl ActiveDescriptors {
         // From here on every way out undoes what was done.
         let mut active = Self { entries: Vec::new(), watch: None };
         let mut limited = Vec::new();
-        for &process in processes {
-            match active.lower(journal, what, process, u64::from(spare)) {
+        for (process, open) in kept_open(processes) {
+            match active.lower(journal, what, process, open, u64::from(spare)) {
                 Ok(undo) => limited.extend(undo),
                 // It has ended.
                 Err(DescriptorsError::Limit { .. } | DescriptorsError::NotInForce { .. })
@@ -122,6 +127,7 @@ impl ActiveDescriptors {
         journal: &Journal,
         what: &str,
         process: ProcessId,
+        open: io::Result<Vec<u64>>,
         spare: u64,
     ) -> Result<Option<DescriptorsUndo>, DescriptorsError> {
         let failed = |source| {
@@ -129,7 +135,7 @@ impl ActiveDescriptors {
             DescriptorsError::Limit { what, pid: process.pid, source }
         };
         let before = DescriptorLimit::of(process).map_err(failed)?;
-        let ours = limit_with_room(&descriptors(process).map_err(failed)?, spare);
+        let ours = limit_with_room(&open.map_err(failed)?, spare);
         if before.soft.is_some_and(|soft| soft <= ours) {
             return Ok(None);
         }
@@ -175,6 +181,20 @@ impl DescriptorsEvidence {
         let Self { looks, limited, exhausted } = *self;
         RuleEvidence { rule, seen: looks, matched: limited, acted: exhausted, bytes: 0 }
     }
+}
+
+/// The descriptors that each process had at every look.
+fn kept_open(processes: &[ProcessId]) -> Vec<(ProcessId, io::Result<Vec<u64>>)> {
+    let mut all: Vec<_> = processes.iter().map(|&one| (one, descriptors(one))).collect();
+    for _ in 1..LOOKS {
+        thread::sleep(PAUSE);
+        for (process, open) in &mut all {
+            if let (Ok(open), Ok(now)) = (open, descriptors(*process)) {
+                open.retain(|number| now.binary_search(number).is_ok());
+            }
+        }
+    }
+    all
 }
 
 fn look(one: &DescriptorsUndo, seen: &mut DescriptorsEvidence) {

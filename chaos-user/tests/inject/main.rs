@@ -96,7 +96,7 @@ impl Place {
 /// without end: each of them is waited for.
 fn lasting(seconds: u64) -> String {
     let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
-    format!("{}s", seconds * slowness.unwrap_or(1).min(10))
+    format!("{}s", seconds * slowness.unwrap_or(1).min(6))
 }
 
 fn outcome(output: Output) -> (i32, String, String) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use chaos_ebpf_build::Layout;
@@ -85,19 +86,26 @@ pub(crate) fn build_static_benchmark(layout: &Layout, name: &str) -> Result<Path
     Ok(built.with_context(|| format!("{PACKAGE} has no benchmark {name}"))?.path)
 }
 
+/// A cargo that makes static executables. Every test uses it, so that what the tests depend on is
+/// compiled once.
+pub(crate) fn static_cargo(layout: &Layout, verb: &str) -> Command {
+    let mut command = cargo(layout, verb);
+    command
+        .args(["--locked", "--target", &host_triple()])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+}
+
 /// Runs cargo for static executables and returns its JSON messages.
 fn build(
     layout: &Layout,
     name: &str,
     verb: &str,
-    arguments: impl FnOnce(&mut std::process::Command),
+    arguments: impl FnOnce(&mut Command),
 ) -> Result<String> {
-    let mut command = cargo(layout, verb);
-    command
-        .args(["--locked", "--message-format=json-render-diagnostics"])
-        .args(["--target", &host_triple()])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let mut command = static_cargo(layout, verb);
+    command.arg("--message-format=json-render-diagnostics");
     arguments(&mut command);
     let finished = run_logged(layout, name, &mut command)?.success()?;
     fs::read_to_string(&finished.out)

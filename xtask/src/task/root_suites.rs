@@ -1,12 +1,12 @@
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chaos_ebpf_build::Layout;
-use chaos_suite::{Outcome, Record, Suite};
+use chaos_suite::{Host, Outcome, Record, Suite};
 use clap::Args;
 
 use super::Task;
@@ -33,30 +33,40 @@ impl Task for RootSuites {
         let suites = fs::read(&self.suites)
             .with_context(|| format!("cannot read {}", self.suites.display()))?;
         let suites: Vec<Suite> = serde_json::from_slice(&suites).context("a bad list of suites")?;
-        let mut report = File::options()
+        let report = File::options()
             .append(true)
             .open(&self.report)
             .with_context(|| format!("cannot write {}", self.report.display()))?;
-        let mut broken = None;
-        let mut write = |record: Record| {
-            show(&record);
-            if let Err(error) = writeln!(report, "{}", record.to_line()) {
-                broken.get_or_insert(error);
-            }
-        };
+        let mut host = Log { report, broken: None };
         let scratch = std::env::temp_dir().join(format!("chaos-suites-{}", std::process::id()));
         fs::create_dir(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
         for suite in &suites {
             let filter = self.filter.as_deref();
-            let ran = suite.run(filter, TEST_LIMIT, &scratch, &mut write, &mut Vec::new);
+            let ran = suite.run(filter, TEST_LIMIT, &scratch, &mut host);
             if let Err(error) = ran {
-                write(Record::Problem { what: error.to_string() });
+                host.report(Record::Problem { what: error.to_string() });
             }
         }
-        write(Record::Done);
+        host.report(Record::Done);
         fs::remove_dir_all(&scratch)
             .with_context(|| format!("cannot remove {}", scratch.display()))?;
-        broken.map_or(Ok(ExitCode::SUCCESS), |error| Err(error).context("cannot write the report"))
+        host.broken
+            .map_or(Ok(ExitCode::SUCCESS), |error| Err(error).context("cannot write the report"))
+    }
+}
+
+struct Log {
+    report: File,
+    /// Why it could not be written, if so.
+    broken: Option<io::Error>,
+}
+
+impl Host for Log {
+    fn report(&mut self, record: Record) {
+        show(&record);
+        if let Err(error) = writeln!(self.report, "{}", record.to_line()) {
+            self.broken.get_or_insert(error);
+        }
     }
 }
 

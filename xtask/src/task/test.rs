@@ -12,13 +12,13 @@ use super::Task;
 use super::build::build_object;
 use super::lint::lint_stages;
 use super::vm::test_stages;
-use crate::command::cargo;
 use crate::privilege::Privilege;
 use crate::progress::{Finished, log_path, run_logged};
 use crate::setup::ensure_all;
 use crate::stage::{Report, parse_libtest, render};
 use crate::suite::{
     Features, KernelConfig, Programs, build_programs, integration_tests_outside, judge,
+    static_cargo,
 };
 use crate::vm::{Accelerator, Catalogue};
 
@@ -77,8 +77,8 @@ fn stage(name: &str, work: impl FnOnce() -> Result<Report>) -> Report {
 
 /// Everything that needs no privileges: unit tests, and integration tests of the other packages.
 fn unit_tests(layout: &Layout, filter: Option<&str>) -> Result<Report> {
-    let mut test = cargo(layout, "test");
-    test.args(["--workspace", "--exclude", "chaos-ebpf", "--locked", "--no-fail-fast"]);
+    let mut test = static_cargo(layout, "test");
+    test.args(["--workspace", "--exclude", "chaos-ebpf", "--no-fail-fast"]);
     test.args(["--lib", "--bins"]);
     for name in integration_tests_outside(layout)? {
         test.args(["--test", &name]);
@@ -88,8 +88,8 @@ fn unit_tests(layout: &Layout, filter: Option<&str>) -> Result<Report> {
 }
 
 fn doc_tests(layout: &Layout, filter: Option<&str>) -> Result<Report> {
-    let mut test = cargo(layout, "test");
-    test.args(["--workspace", "--exclude", "chaos-ebpf", "--locked", "--no-fail-fast", "--doc"]);
+    let mut test = static_cargo(layout, "test");
+    test.args(["--workspace", "--exclude", "chaos-ebpf", "--no-fail-fast", "--doc"]);
     test.arg("--").args(filter);
     Ok(counted(&run_logged(layout, "documentation tests", &mut test)?))
 }

@@ -12,4 +12,4 @@ mod suite;
 pub use job::{JOB_FILE, Job, Work};
 pub use record::{Outcome, Record};
 pub use skip::skipped_features;
-pub use suite::{Suite, SuiteError};
+pub use suite::{Host, Suite, SuiteError};

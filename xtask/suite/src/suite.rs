@@ -39,6 +39,20 @@ pub enum SuiteError {
     },
 }
 
+/// Who has tests run.
+pub trait Host {
+    /// What came about.
+    fn report(&mut self, record: Record);
+
+    /// Called again and again while a test runs in the process of this number.
+    fn meanwhile(&mut self, _test: u32) {}
+
+    /// What the test that just ended left behind.
+    fn left_behind(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// A test program made by `cargo test --no-run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suite {
@@ -52,15 +66,13 @@ pub struct Suite {
 
 impl Suite {
     /// Runs the tests whose name, or whose suite's name, contains `filter`, one after the other,
-    /// each for at most `limit`, and reports to `report`. `scratch` takes the output of the test
-    /// that runs; `after` looks at what a test left behind.
+    /// each for at most `limit`. `scratch` takes the output of the test that runs.
     pub fn run(
         &self,
         filter: Option<&str>,
         limit: Duration,
         scratch: &Path,
-        report: &mut dyn FnMut(Record),
-        after: &mut dyn FnMut() -> Vec<String>,
+        host: &mut dyn Host,
     ) -> Result<(), SuiteError> {
         let ignored: HashSet<_> = self.list(&["--ignored"])?.into_iter().collect();
         let wanted = |test: &String| {
@@ -74,13 +86,13 @@ impl Suite {
                 seconds,
             };
             if ignored.contains(&test) {
-                report(named(Outcome::Ignored, 0.0));
+                host.report(named(Outcome::Ignored, 0.0));
                 continue;
             }
-            report(Record::Start { suite: self.name.clone(), test: test.clone() });
+            host.report(Record::Start { suite: self.name.clone(), test: test.clone() });
             let start = Instant::now();
-            let mut outcome = self.run_one(&test, limit, scratch)?;
-            let left = after();
+            let mut outcome = self.run_one(&test, limit, scratch, host)?;
+            let left = host.left_behind();
             if !left.is_empty() {
                 let output = match outcome {
                     Outcome::Fail { output } => {
@@ -90,7 +102,7 @@ impl Suite {
                 };
                 outcome = Outcome::Fail { output };
             }
-            report(named(outcome, start.elapsed().as_secs_f64()));
+            host.report(named(outcome, start.elapsed().as_secs_f64()));
         }
         Ok(())
     }
@@ -107,7 +119,13 @@ impl Suite {
         Ok(listed_tests(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    fn run_one(&self, test: &str, limit: Duration, scratch: &Path) -> Result<Outcome, SuiteError> {
+    fn run_one(
+        &self,
+        test: &str,
+        limit: Duration,
+        scratch: &Path,
+        host: &mut dyn Host,
+    ) -> Result<Outcome, SuiteError> {
         let log = scratch.join(format!("{}.output", self.name));
         let file = File::create(&log).map_err(|source| self.start_error(source))?;
         let other = file.try_clone().map_err(|source| self.start_error(source))?;
@@ -120,7 +138,7 @@ impl Suite {
             .process_group(0)
             .spawn()
             .map_err(|source| self.start_error(source))?;
-        let status = wait(&mut child, limit).map_err(|source| self.start_error(source))?;
+        let status = wait(&mut child, limit, host).map_err(|source| self.start_error(source))?;
         let output = fs::read(&log).map_err(|source| self.start_error(source))?;
         Ok(judge(status, limit, &String::from_utf8_lossy(&output)))
     }
@@ -132,7 +150,7 @@ impl Suite {
 
 /// Waits for a child that leads its own process group; `None` if it had to be killed. What it
 /// started dies with it, either way.
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, limit: Duration, host: &mut dyn Host) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let group = Pid::from_raw(child.id().cast_signed());
     loop {
@@ -145,6 +163,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
             child.wait()?;
             return Ok(None);
         }
+        host.meanwhile(child.id());
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -204,23 +223,43 @@ case "$*" in
 esac
 "#;
 
+    #[derive(Default)]
+    struct Observer {
+        ended: Vec<(String, Outcome)>,
+        seen: HashSet<u32>,
+        left: Vec<String>,
+    }
+
+    impl Host for Observer {
+        fn report(&mut self, record: Record) {
+            if let Record::Test { test, outcome, .. } = record {
+                self.ended.push((test, outcome));
+            }
+        }
+
+        fn meanwhile(&mut self, test: u32) {
+            self.seen.insert(test);
+        }
+
+        fn left_behind(&mut self) -> Vec<String> {
+            self.left.clone()
+        }
+    }
+
     fn run(filter: Option<&str>, left: &[&str]) -> Vec<(String, Outcome)> {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("fake");
         fs::write(&program, FAKE).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut ended = Vec::new();
-        let mut report = |record| {
-            if let Record::Test { test, outcome, .. } = record {
-                ended.push((test, outcome));
-            }
-        };
-        let mut after = || left.iter().map(|&left| left.into()).collect();
+        let left = left.iter().map(|&left| left.into()).collect();
+        let mut observer = Observer { left, ..Observer::default() };
         let limit = Duration::from_secs(2);
         Suite { name: "fake".into(), program, directory: dir.path().into() }
-            .run(filter, limit, dir.path(), &mut report, &mut after)
+            .run(filter, limit, dir.path(), &mut observer)
             .unwrap();
-        ended
+        assert!(observer.seen.len() <= observer.ended.len());
+        assert!(filter.is_some() || !observer.seen.is_empty(), "the slow one is seen");
+        observer.ended
     }
 
     #[test]
