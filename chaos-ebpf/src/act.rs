@@ -87,6 +87,7 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
         return TC_NEXT;
     };
     change.token = token;
+    change.place = place as u16;
     if first {
         let effect = Effect(apply(packet, found, &serving));
         trace::effect(place, effect, &serving);

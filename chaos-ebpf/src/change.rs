@@ -14,7 +14,7 @@ use core::ffi::c_void;
 use crate::act::{TC_NEXT, lose};
 use crate::classify::{Serving, hook_counters};
 use crate::clock::Now;
-use crate::corrupt::{LOST, corrupt as flip};
+use crate::corrupt::{LOST, chaos_corrupt};
 use crate::decide::decide;
 use crate::event;
 use crate::maps::{Change, DETOURS, RULE_COUNTERS, RULES, rule_index};
@@ -42,7 +42,7 @@ pub fn apply(
     collect(packet, found, change, serving);
     let hook = hook_of(packet);
     if change.corrupt_rule != NONE {
-        let made = flip(skb, packet, change);
+        let made = chaos_corrupt(skb, change.place.into());
         if made != 0 {
             acted(packet, change.corrupt_rule, change.corrupt_sequence, serving);
             change.corrupted = 1;

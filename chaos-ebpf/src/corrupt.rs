@@ -14,7 +14,7 @@ use aya_ebpf::helpers::{bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_b
 use chaos_common::decide;
 use chaos_common::rule::corrupt;
 
-use crate::maps::{Change, HEADERS, HEADERS_LENGTH};
+use crate::maps::{HEADERS, HEADERS_LENGTH, SCRATCH, Scratch};
 use crate::packet::{ICMP, ICMPV6, Packet, SCTP, TCP, UDP, load};
 
 /// A bit was flipped.
@@ -26,9 +26,14 @@ pub const LOST: u32 = 2;
 /// length.
 const ROOM: u32 = 14 + HEADERS_LENGTH as u32 + 40;
 
-/// Flips the chosen bit; 0 if there is none that fits the kind.
+/// Flips the chosen bit of the packet of [`SCRATCH`]; 0 if there is none that fits the kind. A global
+/// function, so that the verifier checks it once and not for every path that leads here.
 #[inline(never)]
-pub fn corrupt(skb: *mut __sk_buff, packet: &Packet, change: &Change) -> u32 {
+#[unsafe(no_mangle)]
+pub extern "C" fn chaos_corrupt(skb: *mut __sk_buff, place: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr(place) else { return 0 };
+    // SAFETY: per-CPU memory that nobody writes meanwhile.
+    let Scratch { packet, change, .. } = unsafe { &*scratch };
     if change.corrupt_kind == corrupt::SILENT as u32 {
         silently(skb, packet, change.draw).is_some() as u32
     } else {

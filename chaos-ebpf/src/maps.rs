@@ -96,10 +96,12 @@ pub struct Change {
     pub detour_place: u32,
     /// `skb->tc_index` of a packet that has met the rules before, else 0.
     pub token: u32,
+    /// Where it is in [`SCRATCH`].
+    pub place: u16,
     /// 1 once a bit was flipped.
-    pub corrupted: u16,
+    pub corrupted: u8,
     /// 1 once it was sent on a detour.
-    pub detoured: u16,
+    pub detoured: u8,
 }
 
 /// Packets that meet the rules for the first time, and after them those that have met them before: a

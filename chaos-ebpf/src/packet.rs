@@ -201,7 +201,12 @@ fn parse_v6(skb: *mut __sk_buff, packet: &mut Packet, network: usize, hook: Hook
     let mut next = (first[1].to_be() >> 8) as u8;
     let mut offset = network + 40;
     if next != TCP && next != UDP && next != ICMPV6 {
-        (next, offset) = skip_extensions(skb, packet, next, offset)?;
+        let chain = Chain(chaos_extensions(skb, next as u32, offset as u32));
+        if chain.is_broken() {
+            return None;
+        }
+        packet.fragment = chain.fragment();
+        (next, offset) = (chain.next(), chain.offset() as usize);
     }
     packet.ends.protocol = next;
     parse_transport(skb, packet, offset)
@@ -213,38 +218,79 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
+/// Where the chain of extension headers ends.
+#[derive(Clone, Copy)]
+struct Chain(u64);
+
+impl Chain {
+    /// It is cut short, or too long.
+    const BROKEN: Self = Self(1 << 63);
+
+    #[inline(always)]
+    const fn end(next: u8, offset: u32, fragment: bool) -> Self {
+        Self(offset as u64 | (next as u64) << 32 | (fragment as u64) << 40)
+    }
+
+    #[inline(always)]
+    const fn is_broken(self) -> bool {
+        self.0 >> 63 != 0
+    }
+
+    /// The protocol behind it.
+    #[inline(always)]
+    const fn next(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    /// Where that begins.
+    #[inline(always)]
+    const fn offset(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// 1 for fragments after the first.
+    #[inline(always)]
+    const fn fragment(self) -> u8 {
+        (self.0 >> 40) as u8 & 1
+    }
+}
+
+/// A [`Chain`], from the header of type `next` at `offset` on. The verifier checks a global function
+/// once, and would follow these rounds for every path of the parser.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn chaos_extensions(skb: *mut __sk_buff, next: u32, offset: u32) -> u64 {
+    skip_extensions(skb, next as u8, offset).0
+}
+
 #[inline(always)]
-fn skip_extensions(
-    skb: *mut __sk_buff,
-    packet: &mut Packet,
-    mut next: u8,
-    mut offset: usize,
-) -> Option<(u8, usize)> {
+fn skip_extensions(skb: *mut __sk_buff, mut next: u8, mut offset: u32) -> Chain {
     // One round more than there may be headers: it finds what is behind the last one.
     for _ in 0..=EXTENSION_HEADERS {
         let length = match next {
             HOP_BY_HOP | ROUTING | DESTINATION => 8,
             AUTHENTICATION => 4,
             FRAGMENT => 0,
-            _ => return Some((next, offset)),
+            _ => return Chain::end(next, offset, false),
         };
         // None is shorter.
         let mut header = [0u8; 8];
-        load(skb, offset, &mut header)?;
+        if load(skb, offset as usize, &mut header).is_none() {
+            return Chain::BROKEN;
+        }
         let size = if next == FRAGMENT {
             if u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 {
                 // Not the first one: what follows is no header.
-                packet.fragment = 1;
-                return Some((header[0], offset + 8));
+                return Chain::end(header[0], offset + 8, true);
             }
             8
         } else {
-            8 + header[1] as usize * length
+            8 + header[1] as u32 * length
         };
         next = header[0];
         offset += size;
     }
-    None
+    Chain::BROKEN
 }
 
 /// Source and destination, word by word: an array that is copied as such becomes a call of `memmove`,
