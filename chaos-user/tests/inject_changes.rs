@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use aya::programs::tc::qdisc_add_clsact;
 use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netns::NetNs;
 use serde_json::Value;
@@ -48,6 +49,9 @@ impl Place {
                 netlink.set_up(&lo).await.unwrap();
             })
             .unwrap();
+        // Adding a clsact qdisc stops a device's queues for a moment, and the kernel loses what is sent
+        // then. Where there is one, a run needs no other (and a kernel with TCX none at all).
+        netns.run(|| qdisc_add_clsact("lo").unwrap()).unwrap();
         Self { state: tempfile::tempdir().unwrap(), netns }
     }
 
