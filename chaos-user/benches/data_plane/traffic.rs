@@ -101,6 +101,7 @@ fn fault(link: &Stream) -> Result<Round> {
         seed: 1,
         mechanism: Mechanism::Auto,
         detours: chaos::fault::Detours::default(),
+        ramp: Span::ZERO,
         trace_rate: 0,
     };
     std::thread::sleep(SETTLE);

@@ -61,6 +61,7 @@ fn start(link: &Link, rules: Vec<Rule>, detours: Detours) -> Active {
         seed: 1,
         mechanism: Mechanism::Auto,
         detours,
+        ramp: Span::ZERO,
         trace_rate: 0,
     };
     let number = STARTED.fetch_add(1, Ordering::Relaxed);

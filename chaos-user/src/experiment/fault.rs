@@ -138,6 +138,8 @@ pub struct NetworkSpec {
     pub remote: Vec<Prefix>,
     /// Ports of the other side.
     pub remote_ports: Vec<PortRange>,
+    /// How long it takes until the share of packets that is lost has grown to the whole.
+    pub ramp: Span,
     /// A stable share of all flows.
     pub flows: Option<Percent>,
     /// Age of TCP connections.

@@ -73,6 +73,9 @@ pub enum FaultError {
     /// A thread could not be started.
     #[error("start the thread that keeps the lease: {0}")]
     Thread(#[source] std::io::Error),
+    /// A thread could not be started.
+    #[error("start the thread that lets the fault grow: {0}")]
+    Ramp(#[source] std::io::Error),
 }
 
 impl FaultError {
@@ -88,7 +91,7 @@ impl FaultError {
             Self::Plan(_) | Self::NoDevice { .. } | Self::DeviceDown { .. } | Self::Cgroup(_) => {
                 Exit::Usage
             }
-            Self::Journal(_) | Self::Thread(_) => Exit::ToolFailed,
+            Self::Journal(_) | Self::Thread(_) | Self::Ramp(_) => Exit::ToolFailed,
             Self::RootNetem(error) => error.exit(),
             Self::Detour(error) => error.exit(),
             Self::NotHealed { .. } => Exit::NotHealed,

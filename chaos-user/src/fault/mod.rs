@@ -19,6 +19,7 @@ mod lockout;
 mod network;
 mod precious;
 mod protect;
+mod ramp;
 mod recover;
 mod root_netem;
 mod scope;

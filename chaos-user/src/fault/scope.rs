@@ -10,8 +10,9 @@ use super::detour::{self, Detour, HOOKS, Surroundings, Way, is_detour};
 use super::journal::{ActiveFault, ActiveRule, Entry, HostLock, Journal, Record};
 use super::lease::Kept;
 use super::network::end;
+use super::ramp::Ramp;
 use super::{Fault, FaultError, FilterUndo, MeasuredDelay, NetworkFault, RuleEvidence};
-use crate::experiment::units::{Direction, nearest};
+use crate::experiment::units::{Direction, Span, nearest};
 use crate::host::Cgroups;
 use crate::kernel::bpf::{
     Attached, CgroupProgram, DetourAt, Device, EventStream, HookPoint, HookSnapshot, LeaseHandle,
@@ -19,7 +20,7 @@ use crate::kernel::bpf::{
 };
 use crate::kernel::netlink::{Link, Netlink};
 use crate::kernel::netns::NetNs;
-use crate::plan::{Action, Compiled, Request, compile};
+use crate::plan::{Action, Compiled, Request, compile, growth};
 
 /// The devices whose traffic the local stack sends and receives: up, and no port of a bridge or
 /// bond, whose packets are seen on the device above already.
@@ -40,6 +41,7 @@ pub(super) struct Scope {
     trace: Option<Trace>,
     attached: Vec<Placed>,
     detour: Option<Detour>,
+    ramp: Option<Ramp>,
 }
 
 /// A program in its place, with the record of it if it would stay there without this process.
@@ -78,6 +80,7 @@ impl Scope {
             trace: log,
             attached: Vec::new(),
             detour: None,
+            ramp: None,
         };
         // From here on dropping the scope undoes what was attached.
         scope.detour(&used, journal)?;
@@ -89,9 +92,23 @@ impl Scope {
     /// Brings the rules into force.
     pub(super) fn arm(&mut self, not_before: u64, not_after: u64) -> Result<(), FaultError> {
         let request = request(&self.fault, &self.devices, self.skip_tagged, not_before, not_after);
-        let tables = compile(&request)?.tables;
+        let mut tables = compile(&request)?.tables;
+        let ramp = self.fault.ramp;
+        let growing = match ramp {
+            Span::ZERO => Vec::new(),
+            ramp => growth::begin(&mut tables.rules, Ramp::first(ramp)),
+        };
         let filled = self.object.fill(&tables)?;
         self.object.flip(filled, self.netns_cookie);
+        if !growing.is_empty() {
+            let rules = self.object.serving_rules()?;
+            let grow = move |share| {
+                for one in &growing {
+                    rules.set_share(one.rule, one.at(share));
+                }
+            };
+            self.ramp = Some(Ramp::start(ramp, grow).map_err(FaultError::Ramp)?);
+        }
         if let Some(detour) = &mut self.detour {
             detour.start_ramp(&self.fault.detours)?;
         }
@@ -325,6 +342,7 @@ impl Scope {
 
     /// Lets what is held come back. The rules must not take packets aside any more.
     pub(super) fn release(&mut self) {
+        self.ramp = None;
         if let Some(detour) = &mut self.detour {
             detour.release();
         }
@@ -336,6 +354,7 @@ impl Scope {
     }
 
     fn detach_all(&mut self) -> Vec<String> {
+        self.ramp = None;
         self.object.disarm();
         let mut left = Vec::new();
         // Held packets come back through the programs, so those go last.

@@ -7,6 +7,7 @@ mod change;
 mod compile;
 mod disk_error;
 mod fill;
+pub mod growth;
 mod impairment;
 mod masks;
 mod protect;

@@ -316,7 +316,7 @@ impl World for LabWorld {
 
     fn explain(&self, name: &str, fault: &FaultSpec) -> Result<Vec<RuleText>, Trouble> {
         match &fault.work {
-            FaultWork::Network(spec) => Ok(network::explain(&self.rules(name, spec))),
+            FaultWork::Network(spec) => Ok(network::explain(&self.rules(name, spec), spec.ramp)),
             FaultWork::Netem(spec) => Ok(netem::explain(name, spec)),
             FaultWork::Process(target, act) => Ok(vec![process::explain(name, target, *act)]),
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
@@ -339,7 +339,7 @@ impl World for LabWorld {
             FaultWork::Network(spec) => network::inject(
                 self.journal()?,
                 name,
-                (self.rules(name, spec), spec.detour.as_deref()),
+                (self.rules(name, spec), spec.detour.as_deref(), spec.ramp),
                 fault.duration.max(Span::from_ms(1)),
                 fault.seed.unwrap_or(self.seed),
                 &self.protect,

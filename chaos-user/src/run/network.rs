@@ -75,13 +75,17 @@ pub(super) fn rules(
         .collect()
 }
 
-/// What rules say.
-pub(super) fn explain(rules: &NodeRules) -> Vec<RuleText> {
+/// What rules say, and how long they take to be whole.
+pub(super) fn explain(rules: &NodeRules, ramp: Span) -> Vec<RuleText> {
     let rules = rules.iter().flat_map(|(_, rules)| rules);
+    let grows = match ramp {
+        Span::ZERO => String::new(),
+        ramp => format!(", growing for {ramp}"),
+    };
     rules
         .map(|rule| RuleText {
             rule: rule.name.clone(),
-            text: format!("{}: {}", rule.action, rule.selector),
+            text: format!("{}: {}{grows}", rule.action, rule.selector),
         })
         .collect()
 }
@@ -90,7 +94,7 @@ pub(super) fn explain(rules: &NodeRules) -> Vec<RuleText> {
 pub(super) fn inject(
     journal: &Journal,
     name: &str,
-    (rules, detour): (NodeRules, Option<&DetourSpec>),
+    (rules, detour, ramp): (NodeRules, Option<&DetourSpec>, Span),
     lasts: Span,
     seed: u64,
     protect: &[Rule],
@@ -113,6 +117,7 @@ pub(super) fn inject(
             seed,
             mechanism: Mechanism::Auto,
             detours: detours(detour, held),
+            ramp,
             trace_rate: 0,
         });
     }

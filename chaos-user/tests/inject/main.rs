@@ -2,6 +2,7 @@
 //! loopback device of a namespace that each test makes.
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
+mod growing;
 mod held;
 mod netem;
 

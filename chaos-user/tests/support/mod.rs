@@ -78,6 +78,7 @@ impl Pair {
             seed: 1,
             mechanism: Mechanism::Auto,
             detours: chaos::fault::Detours::default(),
+            ramp: Span::ZERO,
             trace_rate: 0,
         }
     }

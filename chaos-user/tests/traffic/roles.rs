@@ -132,6 +132,7 @@ fn holder() {
             seed: 1,
             mechanism,
             detours: chaos::fault::Detours::default(),
+            ramp: Span::ZERO,
             trace_rate: 0,
         };
         let active = Session::start("held", &[fault]).unwrap();

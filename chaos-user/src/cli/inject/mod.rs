@@ -80,6 +80,15 @@ struct DropArgs {
         num_args = 1
     )]
     gemodel: Vec<Percent>,
+    /// Grow from a twentieth of the share to the whole over this time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        conflicts_with_all = ["every", "gemodel"],
+        allow_hyphen_values = true
+    )]
+    ramp: Span,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -182,7 +191,9 @@ impl InjectArgs {
             FaultArgs::Reorder(args) => args.request()?,
             FaultArgs::Drop(args) => {
                 let loss = args.loss()?;
-                args.common.request("drop", Action::Drop(loss), Direction::To)?
+                let mut request = args.common.request("drop", Action::Drop(loss), Direction::To)?;
+                request.fault.ramp = args.ramp;
+                request
             }
             FaultArgs::Reject(args) => {
                 let errno = (!args.packets_only).then_some(args.errno);
@@ -242,7 +253,7 @@ fn take(scopes: &[RunScope], sharing: Sharing) -> anyhow::Result<ScopeLock> {
 
 impl DropArgs {
     fn loss(&self) -> Result<Loss, UsageError> {
-        let Self { loss, exact, every, gemodel, common: _ } = self;
+        let Self { loss, exact, every, gemodel, ramp: _, common: _ } = self;
         Ok(match (loss, every, gemodel.as_slice()) {
             (Some(share), _, _) if *exact => Loss::Exact(*share),
             (Some(chance), _, _) => Loss::Random(*chance),
@@ -314,6 +325,7 @@ impl CommonArgs {
             seed: seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()),
             mechanism,
             detours: Detours::default(),
+            ramp: Span::ZERO,
             trace_rate: *trace_packets,
         };
         let sharing = if *exclusive { Sharing::Alone } else { Sharing::Composing };

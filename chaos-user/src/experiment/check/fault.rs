@@ -55,7 +55,7 @@ const PARTITION: &str = "fault, duration, between, behavior, direction, protocol
 const SELECT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                       local-ports, remote-ports, flows, connections, seed";
 const DROP: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
-                    local-ports, remote-ports, flows, connections, seed, loss, exact";
+                    local-ports, remote-ports, flows, connections, seed, loss, exact, ramp";
 const DUPLICATE: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                          local-ports, remote-ports, flows, connections, seed, share, exact, copies";
 const CORRUPT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
@@ -194,6 +194,11 @@ fn network(
         local_ports: list(&document.local_ports),
         remote,
         remote_ports: list(&document.remote_ports),
+        // What is held grows by itself.
+        ramp: match kind {
+            Word::Drop => document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value),
+            _ => Span::ZERO,
+        },
         flows: document.flows.as_ref().map(|flows| flows.value),
         connections: match &document.connections {
             Some(word) => Some(value::word(word, "an age of connections", &ages)?),

@@ -9,7 +9,6 @@ mod by_line;
 mod by_netem;
 mod error;
 mod loopback;
-mod ramp;
 mod settings;
 
 pub use error::DetourError;
@@ -23,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use self::by_line::ByLine;
 use self::by_netem::ByNetem;
-use self::ramp::Ramp;
 use super::FaultError;
 use super::journal::{Entry, Journal};
+use super::ramp::Ramp;
 use crate::experiment::units::Span;
 use crate::host;
 use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, Mechanism, Object};
@@ -232,7 +231,10 @@ impl Detour {
     /// Lets the fault grow from now on, if it is to.
     pub(super) fn start_ramp(&mut self, detours: &Detours) -> Result<(), FaultError> {
         if detours.ramp > Span::ZERO {
-            self.ramp = Some(Ramp::start(Arc::clone(&self.holder), detours.ramp)?);
+            let holder = Arc::clone(&self.holder);
+            let grow = move |share| lock(&holder).scale(share);
+            let ramp = Ramp::start(detours.ramp, grow).map_err(DetourError::Thread)?;
+            self.ramp = Some(ramp);
         }
         Ok(())
     }

@@ -17,5 +17,5 @@ pub use detour::{DetourAt, DetourVia};
 pub use disk::{DiskObject, lsm_asks};
 pub use error::BpfError;
 pub use events::EventStream;
-pub use object::{LeaseHandle, Object, Sizes};
+pub use object::{LeaseHandle, Object, ServingRules, Sizes};
 pub use trace::Trace;

@@ -57,6 +57,23 @@ impl LeaseHandle {
     }
 }
 
+/// The rules that serve, for whoever changes the share of packets that they act on meanwhile: one word,
+/// so that no packet meets half of a change, and no cached flow is looked up again.
+#[derive(Debug)]
+pub struct ServingRules {
+    rules: Slab<Rule>,
+    bank: usize,
+}
+
+impl ServingRules {
+    /// Sets the first parameter of how a rule decides. There is nothing to set of a rule that there is
+    /// not.
+    pub fn set_share(&self, rule: usize, parameter: u64) {
+        let index = rule * BANKS + self.bank;
+        let _ = self.rules.publish_at(index, offset_of!(Rule, parameters), parameter);
+    }
+}
+
 /// One loaded copy of the eBPF object. Rules of one network namespace share one.
 pub struct Object {
     ebpf: Ebpf,
@@ -160,6 +177,13 @@ impl Object {
         self.generation = self.generation.wrapping_add(1);
         self.serving = Some(bank);
         self.control.publish(offset_of!(Control, state), state::armed(bank, self.generation));
+    }
+
+    /// The rules of the bank that serves; they are not followed when another one does.
+    pub fn serving_rules(&mut self) -> Result<ServingRules, BpfError> {
+        let elements = self.sizes.rules as usize * BANKS;
+        let rules = Slab::map(array(&mut self.ebpf, "RULES")?, elements)?;
+        Ok(ServingRules { rules, bank: self.serving.unwrap_or_default() })
     }
 
     /// At most `rate` log lines per second and CPU; 0 turns the log off.

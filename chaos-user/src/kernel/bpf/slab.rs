@@ -76,6 +76,23 @@ impl<T: Pod> Slab<T> {
         unsafe { self.base.as_ptr().read_volatile() }
     }
 
+    /// Stores into an aligned word of one element, by its offset in bytes; false if there is none with
+    /// this index.
+    #[must_use]
+    pub(crate) fn publish_at(&self, index: usize, offset: usize, value: u64) -> bool {
+        if index >= self.elements {
+            return false;
+        }
+        assert!(offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(), "no word at {offset}");
+        // SAFETY: inside the mapping and aligned to eight bytes, as elements are; the kernel reads it
+        // with single loads.
+        let word = unsafe {
+            AtomicU64::from_ptr(self.base.as_ptr().add(index).cast::<u8>().add(offset).cast())
+        };
+        word.store(value, Ordering::Release);
+        true
+    }
+
     /// One aligned word of the first element, by its offset in bytes.
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(), "no word at {offset}");

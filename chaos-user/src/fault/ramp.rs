@@ -1,11 +1,10 @@
 //! A fault that grows.
 
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{DetourError, Holder, lock};
 use crate::experiment::units::Span;
 
 /// Into how many steps the growth is cut.
@@ -24,23 +23,24 @@ impl Ramp {
         if ramp > Span::ZERO { 1.0 / f64::from(STEPS) } else { 1.0 }
     }
 
-    pub(super) fn start(holder: Arc<Mutex<Holder>>, ramp: Span) -> Result<Self, DetourError> {
+    /// Calls `grow` with a larger share of the whole each time, and with 1 in the end.
+    pub(super) fn start(
+        ramp: Span,
+        mut grow: impl FnMut(f64) + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let whole = Duration::from(ramp);
         let began = Instant::now();
-        let thread = std::thread::Builder::new()
-            .name("ramp".into())
-            .spawn(move || {
-                for step in 2..=STEPS {
-                    let at = whole.mul_f64(f64::from(step - 1) / f64::from(STEPS));
-                    let wait = at.saturating_sub(began.elapsed());
-                    if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                    lock(&holder).scale(f64::from(step) / f64::from(STEPS));
+        let thread = std::thread::Builder::new().name("ramp".into()).spawn(move || {
+            for step in 2..=STEPS {
+                let at = whole.mul_f64(f64::from(step - 1) / f64::from(STEPS));
+                let wait = at.saturating_sub(began.elapsed());
+                if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                    return;
                 }
-            })
-            .map_err(DetourError::Thread)?;
+                grow(f64::from(step) / f64::from(STEPS));
+            }
+        })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
