@@ -14,6 +14,7 @@ mod layout;
 pub mod control;
 pub mod counter;
 pub mod decide;
+pub mod delays;
 pub mod detour;
 pub mod disk;
 pub mod event;

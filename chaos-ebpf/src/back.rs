@@ -7,6 +7,7 @@ use chaos_common::{Hook, detour, token};
 use crate::act::TC_NEXT;
 use crate::classify::hook_counters;
 use crate::maps::{CONTROL, HOMES};
+use crate::timing;
 
 /// For this host (include/uapi/linux/if_packet.h).
 const PACKET_HOST: u32 = 0;
@@ -39,6 +40,9 @@ pub fn give(skb: *mut __sk_buff) -> i32 {
     // SAFETY: the context is valid.
     if home.ifindex == 0 || unsafe { bpf_skb_vlan_pop(skb) } != 0 {
         return TC_NEXT;
+    }
+    if detour::is_timed(tci) {
+        timing::end(skb, home.delays);
     }
     let arriving = home.hook == Hook::Ingress as u32;
     let hook = if arriving { Hook::Ingress } else { Hook::Egress };

@@ -16,9 +16,9 @@ use crate::classify::{Serving, hook_counters};
 use crate::clock::Now;
 use crate::corrupt::{LOST, chaos_corrupt};
 use crate::decide::decide;
-use crate::event;
 use crate::maps::{Change, DETOURS, RULE_COUNTERS, RULES, rule_index};
 use crate::packet::Packet;
+use crate::{event, timing};
 
 const LOOPBACK_IFINDEX: u32 = 1;
 const NONE: u32 = NO_RULE as u32;
@@ -223,7 +223,7 @@ fn way(
     open
 }
 
-/// Makes the packet ready for its way; false leaves it as it was.
+/// Makes the packet ready for its way; false leaves it as it was, but for a time that said nothing.
 #[inline(always)]
 fn depart(skb: *mut __sk_buff, packet: &Packet, way: &Detour, place: u8) -> bool {
     // A device without link-layer headers: detours have them.
@@ -241,8 +241,9 @@ fn depart(skb: *mut __sk_buff, packet: &Packet, way: &Detour, place: u8) -> bool
             bpf_skb_store_bytes(skb.cast(), ETHERTYPE, ethertype.as_ptr().cast(), 2, 0);
         }
     }
+    let timed = way.timed != 0 && timing::begin(skb, packet.hook == Hook::Egress as u8);
     // SAFETY: the context is valid; a failure leaves the packet as it was.
-    if unsafe { bpf_skb_vlan_push(skb, ETH_P_8021Q, tci(way.slot, place)) } != 0 {
+    if unsafe { bpf_skb_vlan_push(skb, ETH_P_8021Q, tci(way.slot, place, timed)) } != 0 {
         return false;
     }
     // SAFETY: the context is valid.

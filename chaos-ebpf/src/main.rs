@@ -32,6 +32,7 @@ mod event;
 mod maps;
 mod packet;
 mod reject;
+mod timing;
 mod trace;
 
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier};

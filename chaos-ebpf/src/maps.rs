@@ -5,6 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use chaos_common::control::Control;
 use chaos_common::counter::{HookCounters, RuleCounters};
+use chaos_common::delays::Delays;
 use chaos_common::detour::{Detour, DetourKey, HOMES as HOME_COUNT, Home};
 use chaos_common::flow::{
     BUCKETS4, BUCKETS6, ConnectionKey, FlowBucket4, FlowBucket6, FlowEntry, Matches,
@@ -66,6 +67,10 @@ pub static DETOURS: HashMap<DetourKey, Detour> =
 /// Where they belong, by the slot in their tag.
 #[map]
 pub static HOMES: Array<Home> = Array::with_max_entries(HOME_COUNT, 0);
+
+/// How long they were held. Shared by all CPUs, because it is large and packets that are held are few.
+#[map]
+pub static DELAYS: Array<Delays> = Array::with_max_entries(1, 0);
 
 /// What is known of the packet in hand.
 #[repr(C)]

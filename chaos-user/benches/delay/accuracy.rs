@@ -7,7 +7,7 @@ use chaos::plan::Impairment;
 
 use crate::link::Link;
 use crate::one_way::{one_way, timer_lateness};
-use crate::peer::Peer;
+use crate::peer::{Peer, ROOT};
 use crate::product::{backends, hold, sockets};
 use crate::sample::{Sample, Summary};
 
@@ -57,10 +57,10 @@ pub(crate) fn run() {
         }
     }
     for (name, _, active) in ours {
-        for delay in active.delays() {
+        for delay in active.delays().unwrap() {
             println!(
-                "{name}, {}: held {} packets, p50 {} ns",
-                delay.rule, delay.packets, delay.p50_ns
+                "{name}, {}: held {} packets, mean {}, p50 {}, p99 {} ns",
+                delay.rule, delay.packets, delay.mean_ns, delay.p50_ns, delay.p99_ns
             );
         }
         active.heal().unwrap();
@@ -96,7 +96,7 @@ fn measure(micros: u64, rate: u64, paths: &[(&str, &Link, u16)]) {
     let timer = timer.summary();
     println!("  {:<14} {timer}", "timerfd");
     let of = |wanted: &str| errors.iter().find(|(name, _)| *name == wanted).map(|(_, error)| error);
-    if let (Some(netem), Some(root)) = (of("netem"), of("tc root netem")) {
+    if let (Some(netem), Some(root)) = (of("netem"), of(ROOT)) {
         let ratio = netem.p50 / root.p50;
         println!("  netem detour's p50 / root netem's: {ratio:.2} (aim {AIM_OVER_PEER})");
     }

@@ -128,9 +128,13 @@ impl Active {
         Ok(all)
     }
 
-    /// How long packets were held, by rule, as far as this process holds them.
-    pub fn delays(&self) -> Vec<MeasuredDelay> {
-        self.scopes.iter().flat_map(Scope::delays).collect()
+    /// How long packets were held that have come back, by rule.
+    pub fn delays(&self) -> Result<Vec<MeasuredDelay>, FaultError> {
+        let mut all = Vec::new();
+        for scope in &self.scopes {
+            all.extend(scope.delays()?);
+        }
+        Ok(all)
     }
 
     /// Who holds packets, in words.

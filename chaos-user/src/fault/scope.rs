@@ -64,7 +64,9 @@ impl Scope {
         let Compiled { tables, hooks } = compile(&request(fault, &devices, skip_tagged, 0, 0))?;
         let netns_cookie = fault.netns.cookie()?;
         check_cgroups(fault)?;
-        let mut object = Object::load(Sizes::of(&tables))?;
+        let holder = fault.detours.check()?;
+        let delays = fault.detours.measurements(holder);
+        let mut object = Object::load(Sizes { delays, ..Sizes::of(&tables) })?;
         object.set_trace_rate(fault.trace_rate);
         let log =
             (fault.trace_rate > 0).then(|| Trace::take(&mut object, trace.clone())).transpose()?;
@@ -83,7 +85,9 @@ impl Scope {
             ramp: None,
         };
         // From here on dropping the scope undoes what was attached.
-        scope.detour(&used, journal)?;
+        if let Some(holder) = holder {
+            scope.detour(holder, &used, journal)?;
+        }
         scope.attach_tc(&used, journal)?;
         scope.attach_cgroups()?;
         Ok(scope)
@@ -116,7 +120,12 @@ impl Scope {
     }
 
     /// Sets up the way for packets of rules that take them aside.
-    fn detour(&mut self, used: &[&Link], journal: &Journal) -> Result<(), FaultError> {
+    fn detour(
+        &mut self,
+        holder: detour::Backend,
+        used: &[&Link],
+        journal: &Journal,
+    ) -> Result<(), FaultError> {
         let mut ways = Vec::new();
         for (impairment, (rule, _)) in self.fault.detours.rules.iter().enumerate() {
             let Some(named) = self.devices.get(*rule) else { continue };
@@ -138,17 +147,21 @@ impl Scope {
             seed: self.fault.seed,
             devices: used,
         };
-        let fault = &self.fault;
-        self.detour = Detour::set_up(&fault.detours, &ways, &mut self.object, &surroundings)?;
+        let asked = (&self.fault.detours, holder);
+        let detour = Detour::set_up(asked, &ways, &mut self.object, &surroundings)?;
+        self.detour = Some(detour);
         Ok(())
     }
 
     /// How long packets were held.
-    pub(super) fn delays(&self) -> Vec<MeasuredDelay> {
+    pub(super) fn delays(&self) -> Result<Vec<MeasuredDelay>, FaultError> {
         let name = |rule: usize| {
             self.fault.rules.get(rule).map_or_else(String::new, |rule| rule.name.clone())
         };
-        self.detour.as_ref().map_or_else(Vec::new, |detour| detour.measured(&name))
+        match &self.detour {
+            Some(detour) => Ok(detour.measured(&self.object, &name)?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Who holds packets, in words.

@@ -142,7 +142,7 @@ impl ActiveFault for Injected {
         self.0.stop();
         let mut remarks: Vec<String> =
             self.0.holders().map(|holder| format!("packets were held by: {holder}")).collect();
-        remarks.extend(self.0.delays().iter().map(ToString::to_string));
+        remarks.extend(self.0.delays().unwrap_or_default().iter().map(ToString::to_string));
         remarks.extend(self.0.remarks().unwrap_or_default());
         let evidence = self.0.heal().map_err(|error| Trouble::new(&error, error.exit()))?;
         Ok((evidence, remarks))

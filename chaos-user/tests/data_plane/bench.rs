@@ -25,6 +25,8 @@ pub(crate) struct Bench {
 pub(crate) struct Outcome {
     pub(crate) code: i32,
     pub(crate) bytes: Vec<u8>,
+    /// `skb->tstamp`.
+    pub(crate) time: u64,
 }
 
 /// Runs a test in a namespace of its own.
@@ -39,7 +41,7 @@ pub(crate) fn bench(test: impl FnOnce(&mut Bench) + Send) {
         .unwrap();
     netns
         .run(|| {
-            let object = Object::load(Sizes { rules: 64, entries: 1 << 17 }).unwrap();
+            let object = Object::load(Sizes { rules: 64, entries: 1 << 17, delays: 1 }).unwrap();
             object.lease().extend(u64::MAX);
             test(&mut Bench { object, devices });
         })
@@ -77,11 +79,16 @@ impl Bench {
     }
 
     pub(crate) fn send(&mut self, hook: Hook, device: u32, packet: &[u8]) -> Outcome {
+        self.send_at(hook, device, packet, 0)
+    }
+
+    /// With a time on it: `skb->tstamp`.
+    pub(crate) fn send_at(&mut self, hook: Hook, device: u32, packet: &[u8], time: u64) -> Outcome {
         let program = match hook {
             Hook::Egress => "chaos_egress",
             _ => "chaos_ingress",
         };
-        self.send_through(program, device, packet).unwrap()
+        self.run(program, device, packet, time).unwrap()
     }
 
     /// The kernel refuses packets that are shorter than the header their ethertype promises; from
@@ -92,17 +99,32 @@ impl Bench {
         device: u32,
         packet: &[u8],
     ) -> Option<Outcome> {
-        /// Offset of `ifindex` in `struct __sk_buff`.
+        self.run(program, device, packet, 0)
+    }
+
+    fn run(
+        &mut self,
+        program: &'static str,
+        device: u32,
+        packet: &[u8],
+        time: u64,
+    ) -> Option<Outcome> {
+        /// Offsets in `struct __sk_buff`.
         const IFINDEX: usize = 40;
-        let mut context = [0; IFINDEX + 4];
+        const TSTAMP: usize = 152;
+        let mut context = [0; TSTAMP + 8];
         if device != LOOPBACK {
-            context[IFINDEX..].copy_from_slice(&device.to_ne_bytes());
+            context[IFINDEX..][..4].copy_from_slice(&device.to_ne_bytes());
         }
+        context[TSTAMP..].copy_from_slice(&time.to_ne_bytes());
+        // The kernel insists on returning all of it.
+        let mut after = [0; 256];
         let mut bytes = vec![0; packet.len() + 256];
         let options = TestRunOptions {
             data_in: Some(packet),
             data_out: Some(&mut bytes),
             ctx_in: Some(&context),
+            ctx_out: Some(&mut after),
             ..TestRunOptions::default()
         };
         let program = self.object.classifier(program).unwrap();
@@ -112,7 +134,10 @@ impl Bench {
             Err(error) => panic!("test run of {packet:02x?}: {error:?}"),
         };
         bytes.truncate(result.data_size_out as usize);
-        Some(Outcome { code: result.return_value.cast_signed(), bytes })
+        let mut time = [0; 8];
+        time.copy_from_slice(&after[TSTAMP..][..8]);
+        let code = result.return_value.cast_signed();
+        Some(Outcome { code, bytes, time: u64::from_ne_bytes(time) })
     }
 
     pub(crate) fn rule(&self, slot: usize) -> RuleCounters {

@@ -19,7 +19,7 @@ fn detour(share: Loss) -> Action {
 fn set(bench: &mut Bench) {
     let [device, other] = bench.devices;
     for (slot, hook) in (1..).zip(HOOKS) {
-        let via = DetourVia { device: other, class: Some(0x0001_0002), slot };
+        let via = DetourVia { device: other, class: Some(0x0001_0002), slot, measured: Some(0) };
         bench.object.set_detour(DetourAt { rule: 0, device, hook }, via).unwrap();
     }
     bench.object.lease().extend_detours(u64::MAX);
@@ -52,6 +52,47 @@ fn every_shape_goes_as_it_is() {
         assert_eq!((bench.rule(0).matched, bench.rule(0).acted), (2 * sent, sent));
         assert_eq!(failures(bench), sent);
     });
+}
+
+#[test]
+fn what_is_measured_carries_the_time_and_a_senders_schedule_stays() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let bytes = Sample::new("10.0.0.1", "10.0.0.2", Kind::Udp, (1, 2)).bytes();
+    bench(|bench| {
+        bench.arm_one(&rule("it", both(), detour(Loss::Always)), 1);
+        set(bench);
+        let [device, other] = bench.devices;
+        for hook in HOOKS {
+            let begin = monotonic();
+            for (before, stays) in [
+                (0, false),
+                (begin, false),
+                // Only what leaves has a schedule; what arrives says when it did.
+                (begin + HOUR, hook == Hook::Egress),
+            ] {
+                let outcome = bench.send_at(hook, device, &bytes, before);
+                assert_eq!(outcome.code, REDIRECT);
+                let (after, now) = (outcome.time, monotonic());
+                if stays {
+                    assert_eq!(after, before, "{hook:?}");
+                } else {
+                    assert!(begin <= after && after <= now, "{hook:?}: {begin} {after} {now}");
+                }
+                // What passes keeps its time, whatever that is.
+                assert_eq!(bench.send_at(hook, other, &bytes, before).time, before);
+            }
+        }
+        let at = DetourAt { rule: 0, device, hook: Hook::Egress };
+        let via = DetourVia { device: other, class: None, slot: 1, measured: None };
+        bench.object.set_detour(at, via).unwrap();
+        assert_eq!(bench.send_at(Hook::Egress, device, &bytes, 7).time, 7, "it is not measured");
+    });
+}
+
+/// CLOCK_MONOTONIC, ns.
+fn monotonic() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+    std::time::Duration::from(now).as_nanos() as u64
 }
 
 #[test]
@@ -98,11 +139,13 @@ fn what_does_not_fit_passes() {
         }
         let at = DetourAt { rule: 0, device, hook: Hook::Egress };
         for slot in [0, 4095, 5000] {
-            let via = DetourVia { device, class: None, slot };
+            let via = DetourVia { device, class: None, slot, measured: None };
             assert!(bench.object.set_detour(at, via).is_err(), "{slot}");
         }
+        let unmeasured = DetourVia { device, class: None, slot: 1, measured: Some(1) };
+        assert!(bench.object.set_detour(at, unmeasured).is_err());
         for slot in [1, 4094] {
-            let via = DetourVia { device, class: None, slot };
+            let via = DetourVia { device, class: None, slot, measured: None };
             bench.object.set_detour(at, via).unwrap();
         }
     });

@@ -4,7 +4,9 @@
 
 mod growing;
 mod held;
+mod mishaps;
 mod netem;
+mod stopped;
 
 use std::io::Read as _;
 use std::net::UdpSocket;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chaos::experiment::units::Direction;
 use chaos::host::boot_time;
 use chaos::kernel::bpf::{
-    Attached, DetourAt, DetourVia, Device, Mechanism, Object, Sizes, TcProgram,
+    Attached, DetourAt, DetourVia, Device, HeldTimes, Mechanism, Object, Sizes, TcProgram,
 };
 use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netns::NetNs;
@@ -114,7 +114,11 @@ impl Way {
     }
 
     fn via(&self, slot: u16) -> DetourVia {
-        DetourVia { device: self.near_side, class: None, slot }
+        DetourVia { device: self.near_side, class: None, slot, measured: Some(0) }
+    }
+
+    fn measured(&self) -> HeldTimes {
+        self.object.held_times(0).unwrap()
     }
 
     fn acted(&self, rule: u32) -> u64 {
@@ -168,6 +172,7 @@ fn all_come_back(mechanism: Mechanism) {
         assert_eq!(way.returned(), (before + 100, 0));
         assert_eq!(datagrams(there, here, 100), 100);
         assert_eq!(way.returned(), (before + 200, 0));
+        assert_eq!(way.measured().count(), before + 200);
         assert_eq!((way.acted(at as u32), way.matched(at as u32)), (200, 200));
     }
     let (before, _) = way.returned();
@@ -182,6 +187,10 @@ fn all_come_back(mechanism: Mechanism) {
     }
     let (returned, failed) = way.returned();
     assert!(returned > before + 20 && failed == 0, "{returned} {failed}");
+    let times = way.measured();
+    assert!(times.count() > before + 20 && times.count() <= returned, "{}", times.count());
+    let (mean, most) = (times.mean().unwrap(), times.quantile(1.0).unwrap());
+    assert!(!mean.is_zero() && mean <= most && most < LONG, "{mean:?} {most:?}");
     way.end();
     for stream in &mut streams {
         round_trip(stream, 100_000, LONG).unwrap();
@@ -234,6 +243,7 @@ fn a_share_is_a_share_and_detours_follow_each_other() {
             }
             assert_eq!(received(there, 500), *arrive, "{at}");
             assert_eq!(way.returned(), (before + return_, 0), "{at}");
+            assert_eq!(way.measured().count(), before + return_, "each time anew: {at}");
         }
         way.end();
     });

@@ -81,7 +81,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     active.drain_events();
     let events: Vec<Fault> = active.events().cloned().collect();
     let remarks = active.remarks()?;
-    let delays = active.delays();
+    let delays = active.delays()?;
     let evidence = active.heal()?;
     drop(journal);
     if let Some(why) = unguarded.get() {

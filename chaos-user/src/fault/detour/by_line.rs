@@ -5,12 +5,13 @@ use super::{DetourError, Detours, MeasuredDelay, Surroundings, Way};
 use crate::fault::FaultError;
 use crate::kernel::bpf::{DetourVia, Device};
 use crate::kernel::delay_line::{
-    Config, DelayLine, Durations, Evidence, Heartbeat, Scheduling, Slot,
+    Config, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling, Slot,
 };
-use crate::kernel::netlink::{Link, Netlink};
+use crate::kernel::netlink::Netlink;
 use crate::plan::Impairment;
 
-/// The longest that a TAP takes: 64 KiB less an Ethernet header.
+/// The longest that a TAP takes: 64 KiB less an Ethernet header. So packets fit, whatever becomes of
+/// the devices' own limits.
 const MTU: u32 = 65_521;
 
 /// A delay line and what its slots stand for.
@@ -32,16 +33,15 @@ impl ByLine {
         ways: &[Way],
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, FaultError> {
-        let Surroundings { netns, seed, devices, .. } = surroundings;
+        let Surroundings { netns, seed, .. } = surroundings;
         let config = Config { netns: Some((*netns).clone()), seed: *seed, ..Config::default() };
         // Nothing is journalled: the device is gone with this process.
         let line = DelayLine::start(config).map_err(DetourError::from)?;
         let (name, index) = (line.tap_name().to_owned(), line.tap_index());
-        let mtu = widest(devices, MTU);
         let set = netns.block_on(|| async {
             let netlink = Netlink::open()?;
             let link = netlink.link(&name).await?;
-            netlink.set_mtu(&link, mtu).await
+            netlink.set_mtu(&link, MTU).await
         });
         set.map_err(DetourError::from)?.map_err(DetourError::from)?;
         let slots: Vec<(Slot, Way)> =
@@ -86,7 +86,7 @@ impl ByLine {
     }
 
     pub(super) fn via(&self, slot: u16) -> DetourVia {
-        DetourVia { device: self.index, class: None, slot }
+        DetourVia { device: self.index, class: None, slot, measured: None }
     }
 
     pub(super) fn far_side(&self) -> Device {
@@ -110,16 +110,11 @@ impl ByLine {
             for (_, one) in evidence.iter().filter(|(slot, _)| own(*slot)) {
                 held.add(&one.hold);
             }
-            let ns = |time: Option<std::time::Duration>| time.map_or(0, |t| t.as_nanos() as u64);
-            if held.count() > 0 {
-                measured.push(MeasuredDelay {
-                    slot: *rule,
-                    rule: name(*rule),
-                    packets: held.count(),
-                    mean_ns: ns(held.mean()),
-                    p50_ns: ns(held.quantile(0.5)),
-                    p99_ns: ns(held.quantile(0.99)),
-                });
+            if let (Some(mean), Some(p50), Some(p99)) =
+                (held.mean(), held.quantile(0.5), held.quantile(0.99))
+            {
+                let times = [mean, p50, p99];
+                measured.push(MeasuredDelay::new(*rule, name(*rule), held.count(), times));
             }
         }
         measured
@@ -150,10 +145,13 @@ impl ByLine {
     fn troubles(&self) -> Vec<String> {
         let Some(line) = &self.line else { return self.ended.clone() };
         let mut troubles = Vec::new();
-        if let Ok(status) = line.status()
-            && let Some(overruns @ 1..) = status.overruns
-        {
-            troubles.push(format!("{overruns} packets came faster than the delay line reads"));
+        match line.status().map(|status| status.overruns) {
+            Ok(Some(overruns @ 1..)) => {
+                troubles.push(format!("{overruns} packets came faster than the delay line reads"));
+            }
+            Err(stalled @ DelayLineError::Stalled(_)) => troubles.push(stalled.to_string()),
+            // Why it has ended is told when it is stopped.
+            _ => {}
         }
         if line.heartbeat().last().is_none() {
             troubles.push("the delay line ended early; packets passed from then on".to_owned());
@@ -167,13 +165,11 @@ impl ByLine {
         let Some(line) = self.line.take() else { return };
         let (outcome, evidence) = line.stop();
         self.last = evidence;
-        self.ended.extend(outcome.err().map(|error| error.to_string()));
+        if let Err(error) = outcome {
+            let text = error.to_string();
+            if !self.ended.contains(&text) {
+                self.ended.push(text);
+            }
+        }
     }
-}
-
-/// The widest of the devices, as far as a detour device can be.
-pub(super) fn widest(devices: &[&Link], most: u32) -> u32 {
-    // A device without a limit of its own says 0.
-    let of = |link: &&Link| if link.mtu == 0 { most } else { link.mtu };
-    devices.iter().map(of).max().unwrap_or(1500).clamp(1500, most)
 }

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::by_line::widest;
 use super::settings::netem;
-use super::{DRAIN, DetourError, Detours, Surroundings};
+use super::{DRAIN, DetourError, Detours, MeasuredDelay, Surroundings};
 use crate::fault::FaultError;
 use crate::fault::LinkUndo;
 use crate::fault::journal::{Entry, Record};
-use crate::kernel::bpf::{DetourVia, Device};
+use crate::kernel::bpf::{BpfError, DetourVia, Device, Object};
 use crate::kernel::netlink::qdisc::{DetourTree, Handle, Netem, TcSocket};
 use crate::kernel::netlink::{Link, Netlink, NetlinkError};
 use crate::kernel::netns::NetNs;
@@ -16,7 +15,9 @@ use crate::plan::Impairment;
 
 /// Names of detour devices begin with this; the number is their own.
 pub(super) const PREFIX: &str = "chaosn";
-/// The longest that a veth takes.
+/// Rules whose delay is measured; a measurement takes 104 KiB of the kernel's memory.
+const MEASURED: u32 = 128;
+/// The longest that a veth takes. So packets fit, whatever becomes of the devices' own limits.
 const MTU: u32 = 65_535;
 /// How often a number that is taken meanwhile is tried again.
 const ATTEMPTS: u32 = 8;
@@ -30,7 +31,8 @@ pub(super) struct ByNetem {
     tree: Option<DetourTree>,
     tc: TcSocket,
     classes: Vec<Handle>,
-    impairments: Vec<Impairment>,
+    /// By place among the fault's rules.
+    rules: Vec<(usize, Impairment)>,
     seed: u64,
     unconfirmed: Vec<String>,
     /// Packets that had not come back when that was last waited for.
@@ -38,6 +40,11 @@ pub(super) struct ByNetem {
 }
 
 impl ByNetem {
+    /// How many measurements the object needs for it.
+    pub(super) fn measurements(rules: usize) -> u32 {
+        u32::try_from(rules).map_or(MEASURED, |rules| rules.min(MEASURED))
+    }
+
     pub(super) fn make(
         detours: &Detours,
         share: f64,
@@ -55,12 +62,12 @@ impl ByNetem {
                 tree: Some(tree),
                 tc,
                 classes: Vec::new(),
-                impairments: detours.rules.iter().map(|(_, one)| one.clone()).collect(),
+                rules: detours.rules.clone(),
                 seed: *seed,
                 unconfirmed: Vec::new(),
                 lost: None,
             };
-            for number in 0..made.impairments.len() {
+            for number in 0..made.rules.len() {
                 made.add(number, share)?;
             }
             Ok(made)
@@ -77,7 +84,7 @@ impl ByNetem {
 
     fn netem(&self, number: usize, share: f64) -> Netem {
         let seed = chaos_common::decide::mix(self.seed, number as u64);
-        netem(&self.impairments[number].scaled(share), seed)
+        netem(&self.rules[number].1.scaled(share), seed)
     }
 
     fn add(&mut self, number: usize, share: f64) -> Result<(), DetourError> {
@@ -111,7 +118,26 @@ impl ByNetem {
 
     pub(super) fn via(&self, impairment: usize, slot: u16) -> DetourVia {
         let class = self.classes.get(impairment).map(|class| class.to_u32());
-        DetourVia { device: self.near.0, class, slot }
+        let measured = u32::try_from(impairment).ok().filter(|&number| number < MEASURED);
+        DetourVia { device: self.near.0, class, slot, measured }
+    }
+
+    pub(super) fn measured(
+        &self,
+        object: &Object,
+        name: &dyn Fn(usize) -> String,
+    ) -> Result<Vec<MeasuredDelay>, BpfError> {
+        let mut measured = Vec::new();
+        for (number, (rule, _)) in (0..MEASURED).zip(&self.rules) {
+            let held = object.held_times(number)?;
+            let (Some(mean), Some(p50), Some(p99)) =
+                (held.mean(), held.quantile(0.5), held.quantile(0.99))
+            else {
+                continue;
+            };
+            measured.push(MeasuredDelay::new(*rule, name(*rule), held.count(), [mean, p50, p99]));
+        }
+        Ok(measured)
     }
 
     pub(super) fn far_side(&self) -> Device {
@@ -133,10 +159,9 @@ impl ByNetem {
         if self.lost.is_some() {
             return;
         }
-        let longest = self
-            .impairments
-            .iter()
-            .map(|one| one.latency.nanos().saturating_add(one.jitter.nanos().saturating_mul(4)));
+        let longest = self.rules.iter().map(|(_, one)| {
+            one.latency.nanos().saturating_add(one.jitter.nanos().saturating_mul(4))
+        });
         let longest = Duration::from_nanos(longest.max().unwrap_or(0));
         let until = Instant::now() + (longest + Duration::from_millis(50)).min(DRAIN);
         loop {
@@ -166,8 +191,7 @@ type Named = (u32, String);
 
 /// Makes the pair, the record of it first, and brings it up.
 fn make_pair(surroundings: &Surroundings<'_>) -> Result<(Named, Named, Entry), FaultError> {
-    let Surroundings { netns, journal, devices, .. } = surroundings;
-    let mtu = widest(devices, MTU);
+    let Surroundings { netns, journal, .. } = surroundings;
     let mut attempt = 0;
     loop {
         let links = netns.block_on(|| async { Netlink::open()?.links().await })??;
@@ -179,7 +203,7 @@ fn make_pair(surroundings: &Surroundings<'_>) -> Result<(Named, Named, Entry), F
             index: near.0,
             name: near.1.clone(),
         }))?;
-        match make(netns, &near, &far, mtu) {
+        match make(netns, &near, &far) {
             Ok(()) => return Ok((near, far, entry)),
             Err(error) => {
                 // It may be another run's of the same number: then it is not ours to delete.
@@ -199,7 +223,7 @@ fn make_pair(surroundings: &Surroundings<'_>) -> Result<(Named, Named, Entry), F
     }
 }
 
-fn make(netns: &NetNs, near: &Named, far: &Named, mtu: u32) -> Result<(), DetourError> {
+fn make(netns: &NetNs, near: &Named, far: &Named) -> Result<(), DetourError> {
     let made = netns.block_on(|| async {
         let netlink = Netlink::open()?;
         netlink.add_veth((&near.1, near.0), (&far.1, far.0), netns).await?;
@@ -208,7 +232,7 @@ fn make(netns: &NetNs, near: &Named, far: &Named, mtu: u32) -> Result<(), Detour
             // switch.
             let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
             let link: Link = netlink.link(name).await?;
-            netlink.set_mtu(&link, mtu).await?;
+            netlink.set_mtu(&link, MTU).await?;
             netlink.set_up(&link).await?;
         }
         Netlink::wait_running(&[&near.1, &far.1], Duration::from_secs(5)).await

@@ -68,6 +68,15 @@ pub struct Detours {
 }
 
 impl Detours {
+    /// How many measurements the object needs room for if this one holds the packets.
+    pub(super) fn measurements(&self, holder: Option<Backend>) -> u32 {
+        match holder {
+            Some(Backend::Netem) => ByNetem::measurements(self.rules.len()),
+            // A delay line measures by itself.
+            _ => 0,
+        }
+    }
+
     /// Checks every setting, and says who would hold the packets; `None` if there are no detours.
     pub(super) fn check(&self) -> Result<Option<Backend>, DetourError> {
         if self.rules.is_empty() {
@@ -117,6 +126,14 @@ pub struct MeasuredDelay {
     pub p99_ns: u64,
 }
 
+impl MeasuredDelay {
+    /// Of the rule at `slot`: the mean, the median and the 99th percentile of `packets` times.
+    fn new(slot: usize, rule: String, packets: u64, times: [Duration; 3]) -> Self {
+        let [mean_ns, p50_ns, p99_ns] = times.map(|time| time.as_nanos() as u64);
+        Self { slot, rule, packets, mean_ns, p50_ns, p99_ns }
+    }
+}
+
 impl fmt::Display for MeasuredDelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |ns: u64| ns as f64 / 1e6;
@@ -161,15 +178,14 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Detour {
-    /// Makes the devices, journalled first, and tells the object. Nothing is taken aside before the
+    /// Makes the devices of the holder that [`Detours::check`] names, journalled first, and tells the object. Nothing is taken aside before the
     /// object's detour lease is extended.
     pub(super) fn set_up(
-        detours: &Detours,
+        (detours, backend): (&Detours, Backend),
         ways: &[Way],
         object: &mut Object,
         surroundings: &Surroundings<'_>,
-    ) -> Result<Option<Self>, FaultError> {
-        let Some(backend) = detours.check()? else { return Ok(None) };
+    ) -> Result<Self, FaultError> {
         if ways.len() > usize::from(Slot::MAX.get()) {
             return Err(DetourError::TooMany { needed: ways.len() }.into());
         }
@@ -225,7 +241,7 @@ impl Detour {
             detour.tear_down(object, surroundings.netns);
             return Err(error);
         }
-        Ok(Some(detour))
+        Ok(detour)
     }
 
     /// Lets the fault grow from now on, if it is to.
@@ -249,11 +265,15 @@ impl Detour {
         &self.name
     }
 
-    /// How long packets were held, by rule.
-    pub(super) fn measured(&self, name: &dyn Fn(usize) -> String) -> Vec<MeasuredDelay> {
+    /// How long packets were held, by rule: the kernel's packets by the object's measurements.
+    pub(super) fn measured(
+        &self,
+        object: &Object,
+        name: &dyn Fn(usize) -> String,
+    ) -> Result<Vec<MeasuredDelay>, DetourError> {
         match &*lock(&self.holder) {
-            Holder::Netem(_) => Vec::new(),
-            Holder::Line(line) => line.measured(name),
+            Holder::Netem(netem) => Ok(netem.measured(object, name)?),
+            Holder::Line(line) => Ok(line.measured(name)),
         }
     }
 

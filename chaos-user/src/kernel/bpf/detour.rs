@@ -7,6 +7,8 @@
 //! - an 802.1Q tag, in its metadata or in the frame, whose VLAN identifier is the slot and whose
 //!   priority bits are the program's own: both must come back as they were;
 //! - `skb->priority`, the class of a classful root;
+//! - in `skb->tstamp`, if its way is measured, the time at which it left, and a bit of the tag that
+//!   says so (not if its sender has put a time to come there, which the device's qdisc waits for);
 //! - an Ethernet header (of zeroes where the device has none), so that any Ethernet device will do.
 //!
 //! At the far side's ingress the give-back program ([`Object::attach_give_back`]) pops the tag,
@@ -58,6 +60,11 @@ pub struct DetourVia {
     pub class: Option<u32>,
     /// 1 to 4094, and of this [`DetourAt`] alone.
     pub slot: u16,
+    /// Where it is counted how long packets were held, below [`Sizes::delays`]: several ways can share
+    /// it. For detours that keep packets in the kernel; others lose the time that is on them.
+    ///
+    /// [`Sizes::delays`]: super::Sizes::delays
+    pub measured: Option<u32>,
 }
 
 const DETOURS: &str = "DETOURS";
@@ -71,7 +78,7 @@ impl Object {
     /// that is held keeps the home of its slot, so give a slot to something else only when its
     /// packets are back.
     pub fn set_detour(&mut self, at: DetourAt, via: DetourVia) -> Result<(), BpfError> {
-        let DetourVia { device, class, slot } = via;
+        let DetourVia { device, class, slot, measured } = via;
         if slot == 0 || u32::from(slot) >= HOMES - 1 {
             return Err(BpfError::NoRoom {
                 what: "detour slots",
@@ -79,12 +86,25 @@ impl Object {
                 room: HOMES as usize - 2,
             });
         }
-        let home = Home { ifindex: at.device, hook: at.hook.index() as u32 };
+        let room = self.sizes().delays;
+        if let Some(needed) = measured.filter(|&index| index >= room) {
+            let (needed, room) = (needed as usize + 1, room as usize);
+            return Err(BpfError::NoRoom { what: "measured ways", needed, room });
+        }
+        let home = Home {
+            ifindex: at.device,
+            hook: at.hook.index() as u32,
+            delays: measured.unwrap_or(0),
+        };
         let mut homes: Array<_, Home> =
             Array::try_from(map(self.ebpf(), HOMES_MAP)?).map_err(map_error(HOMES_MAP))?;
         homes.set(u32::from(slot), home, 0).map_err(map_error(HOMES_MAP))?;
-        let detour =
-            Detour { ifindex: device, priority: class.unwrap_or(0), slot: u32::from(slot) };
+        let detour = Detour {
+            ifindex: device,
+            priority: class.unwrap_or(0),
+            slot: u32::from(slot),
+            timed: u32::from(measured.is_some()),
+        };
         let mut detours: HashMap<_, DetourKey, Detour> =
             HashMap::try_from(map(self.ebpf(), DETOURS)?).map_err(map_error(DETOURS))?;
         detours.insert(key(at), detour, 0).map_err(map_error(DETOURS))

@@ -3,6 +3,7 @@
 mod attach;
 mod btf;
 mod counters;
+mod delays;
 mod detour;
 mod disk;
 mod error;
@@ -13,6 +14,7 @@ mod trace;
 
 pub use attach::{Attached, CgroupProgram, Device, Filter, HookPoint, Mechanism, TcProgram};
 pub use counters::{Counters, HookSnapshot};
+pub use delays::HeldTimes;
 pub use detour::{DetourAt, DetourVia};
 pub use disk::{DiskObject, lsm_asks};
 pub use error::BpfError;

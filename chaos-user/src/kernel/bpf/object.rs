@@ -24,13 +24,16 @@ pub struct Sizes {
     pub rules: u32,
     /// Keys over both banks.
     pub entries: u32,
+    /// Ways of held packets that are measured apart: 104 KiB each.
+    pub delays: u32,
 }
 
 impl Sizes {
-    /// Room for these tables and for as many again when a bank is refilled.
+    /// Room for these tables and for as many again when a bank is refilled, and one measurement.
     pub fn of(tables: &Tables) -> Self {
         let rules = tables.rules.len().max(tables.slots as usize) as u32;
-        Self { rules: rules.max(16), entries: (tables.entries.len() as u32 * 2).max(32) }
+        let entries = (tables.entries.len() as u32 * 2).max(32);
+        Self { rules: rules.max(16), entries, delays: 1 }
     }
 }
 
@@ -105,6 +108,7 @@ impl Object {
             .map_max_entries("ENTRIES", sizes.entries)
             .map_max_entries("SEQUENCES", sizes.rules)
             .map_max_entries("RULE_COUNTERS", sizes.rules)
+            .map_max_entries("DELAYS", sizes.delays.max(1))
             .load(OBJECT)
             .map_err(|error| BpfError::Load(Box::new(error)))?;
         let control = Slab::map(array(&mut ebpf, "CONTROL")?, 1)?;
@@ -209,16 +213,21 @@ impl Object {
 
     /// Where a rule's next decision number stands (tests recompute decisions from it).
     pub fn sequence(&self, slot: u32) -> Result<u64, BpfError> {
-        let map = self
-            .ebpf
-            .map("SEQUENCES")
-            .ok_or(BpfError::Foreign { kind: "map", name: "SEQUENCES" })?;
+        let map = self.map("SEQUENCES")?;
         let sequences: Array<_, u64> = Array::try_from(map).map_err(map_error("SEQUENCES"))?;
         sequences.get(&slot, 0).map_err(map_error("SEQUENCES"))
     }
 
     pub(crate) fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    pub(super) fn map(&self, name: &'static str) -> Result<&Map, BpfError> {
+        self.ebpf.map(name).ok_or(BpfError::Foreign { kind: "map", name })
     }
 
     pub(super) fn control(&self) -> &Slab<Control> {

@@ -106,7 +106,10 @@ pub enum DelayLineError {
     #[error("the delay line's thread ended unexpectedly")]
     WorkerGone,
     /// The worker did not answer in time.
-    #[error("the delay line's thread did not answer within {0:?}; is this machine overloaded?")]
+    #[error(
+        "the delay line's thread did not answer within {0:?}; packets pass while it is silent. Is this \
+         machine overloaded?"
+    )]
     Stalled(std::time::Duration),
     /// The worker thread ended earlier.
     #[error("the delay line has ended; `stop` says why")]
@@ -117,6 +120,7 @@ fn advice(errno: Errno) -> &'static str {
     match errno {
         Errno::EPERM | Errno::EACCES => " (this needs CAP_NET_ADMIN)",
         Errno::EBUSY => " (another process uses a device of this name)",
+        Errno::ENOTTY => " (/dev/net/tun is something else here)",
         Errno::EINVAL => " (a device of another kind may have this name)",
         _ => "",
     }

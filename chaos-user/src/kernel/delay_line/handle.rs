@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::error::DelayLineError;
 use super::evidence::Evidence;
 use super::line::{Line, Slot};
-use super::pace::{Pace, Scheduling, monotonic};
+use super::pace::{Pace, Scheduling, boottime, monotonic};
 use super::setting::Setting;
 use super::tap::{Queues, Segmentation, Tap};
 use super::worker::{Command, Pulse, Worker};
@@ -23,6 +23,8 @@ use crate::kernel::netns::NetNs;
 const NAME: &str = "chaosd%d";
 /// How long the worker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How soon it gives a sign of life after the machine has slept.
+const WAKING: Duration = Duration::from_millis(500);
 
 /// How a delay line is set up. [`Config::default`] suits most hosts.
 #[derive(Debug, Clone)]
@@ -277,14 +279,24 @@ impl Lane {
         Ok(Self { tap_name, tap_index, commands, wake, pulse, thread: Some(thread) })
     }
 
+    /// Waits for the worker to deliver what it holds. One that gives no sign of life any more is left
+    /// behind: its device goes with this process.
     fn end(&mut self) -> Outcome {
+        let Some(thread) = self.thread.take() else {
+            return (Err(DelayLineError::Ended), Vec::new());
+        };
         // An error says that the worker has ended already.
         let _ = self.send(Box::new(|worker| worker.stopping = true));
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => (Err(DelayLineError::WorkerGone), Vec::new()),
-            None => (Err(DelayLineError::Ended), Vec::new()),
+        let asked = Instant::now();
+        while !thread.is_finished() {
+            let beat = self.pulse.load(Ordering::Acquire);
+            let silent = boottime().saturating_sub(beat) > PATIENCE.as_nanos() as u64;
+            if beat != 0 && silent && asked.elapsed() > WAKING {
+                return (Err(DelayLineError::Stalled(PATIENCE)), Vec::new());
+            }
+            thread::sleep(Duration::from_millis(1));
         }
+        thread.join().unwrap_or_else(|_| (Err(DelayLineError::WorkerGone), Vec::new()))
     }
 
     fn send(&self, command: Command) -> Result<(), DelayLineError> {

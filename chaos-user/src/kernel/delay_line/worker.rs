@@ -272,13 +272,21 @@ impl Worker {
     /// Delivers at once whatever is held or still queued in the TAP.
     fn drain(&mut self) -> Result<(), DelayLineError> {
         let now = monotonic();
-        for _ in 0..LAST_FRAMES {
+        for number in 0..LAST_FRAMES {
+            if number % BATCH == 0 {
+                self.beat();
+            }
             let tap = &self.tap;
             let frame = self.pool.read(|slices| tap.read(slices));
             let Some(frame) = frame.map_err(|errno| self.read_error(errno))? else { break };
             self.accept(frame, now);
         }
+        let mut left = 0;
         while let Some(Due { frame, slot, .. }) = self.line.due_any(monotonic()) {
+            if left % BATCH == 0 {
+                self.beat();
+            }
+            left += 1;
             self.deliver(slot, frame);
         }
         Ok(())

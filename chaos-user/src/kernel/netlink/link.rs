@@ -25,8 +25,6 @@ pub struct Link {
     pub kind: Option<String>,
     /// Its hardware address; empty if it has none.
     pub mac: Vec<u8>,
-    /// Its largest packet, in bytes; 0 if it has no limit of its own.
-    pub mtu: u32,
     /// Whether it was set up by the administrator.
     pub up: bool,
     /// Whether it says that it carries traffic (operational state up).
@@ -46,7 +44,6 @@ impl From<LinkMessage> for Link {
             name: String::new(),
             kind: None,
             mac: Vec::new(),
-            mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
             running: false,
             master: None,
@@ -62,7 +59,6 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Link(index) => related = Some(index),
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Address(mac) => link.mac = mac,
-                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::OperState(state) => link.running = state == State::Up,
                 LinkAttribute::Controller(master) => link.master = Some(master),
                 LinkAttribute::LinkInfo(infos) => {
