@@ -150,6 +150,10 @@ fn the_limit_comes_back_when_the_tool_is_killed() {
     let mut command = opener.chaos(&["run", "full.yaml"]);
     let mut run = command.stdout(Stdio::null()).spawn().unwrap();
     opener.eventually("nothing can be opened", |log| log.contains("EMFILE"));
+    let status = opener.chaos(&["status", "--json"]).output().unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let also = status["runs"][0]["also"].to_string();
+    assert!(also.contains("to be put back: the limit of open files"), "{status:#}");
     run.kill().unwrap();
     run.wait().unwrap();
     let until = Instant::now() + Duration::from_mins(1);

@@ -319,6 +319,11 @@ fn ends_with(signal: Signal) {
     let mut open = File::create(bed.disk().join("open")).unwrap();
     let mut run = bed.start("errno: EIO, operations: [write]");
     eventually("it fails", || write(&mut open) == libc::EIO);
+    // It fails a moment before it is written down.
+    eventually("status shows it", || {
+        let status = parsed(&bed.chaos(&["status", "--json"]).output().unwrap());
+        status["runs"][0]["also"].to_string().contains("fails with EIO")
+    });
     run.signal(signal);
     // The lease runs out, or the links go with the last reference to them.
     eventually("it works", || write(&mut open) == 0);

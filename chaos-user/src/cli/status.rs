@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::table;
 use crate::exit::Exit;
-use crate::fault::{Record, RootNetemRecord, RuleEvidence, leftovers, live_counters, runs};
+use crate::fault::{Record, RootNetemRecord, RuleEvidence, Undo, leftovers, live_counters, runs};
 use crate::host::boot_time;
 
 /// Show what is active on this host, with live counters, and what crashed runs left
@@ -32,6 +32,8 @@ struct Run {
     left: Vec<String>,
     remaining_ms: u64,
     faults: Vec<FaultStatus>,
+    /// What else is in force, or will be put back, in words.
+    also: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,8 +64,12 @@ impl StatusArgs {
                 }
                 continue;
             }
-            let remaining = Duration::from_millis(run.remaining_ms).as_secs_f64();
-            println!("{}{who}, ends in {remaining:.1} s", run.name);
+            let ends = match run.remaining_ms {
+                // Nothing of it is ended by the kernel.
+                0 => String::new(),
+                ms => format!(", ends in {:.1} s", Duration::from_millis(ms).as_secs_f64()),
+            };
+            println!("{}{who}{ends}", run.name);
             for fault in &run.faults {
                 println!(
                     "  {} in net:[{}], {}",
@@ -77,6 +83,9 @@ impl StatusArgs {
                 if !fault.evidence.is_empty() {
                     print!("{}", table::evidence(&fault.evidence));
                 }
+            }
+            for one in &run.also {
+                println!("  {one}");
             }
         }
         Ok(Exit::Pass)
@@ -97,6 +106,7 @@ fn gather() -> anyhow::Result<Status> {
             left,
             remaining_ms: 0,
             faults: Vec::new(),
+            also: Vec::new(),
         };
         for record in run.records {
             let (faults, deadline) = match record {
@@ -111,7 +121,17 @@ fn gather() -> anyhow::Result<Status> {
                     });
                     continue;
                 }
-                _ => continue,
+                Record::Passing { name, text, deadline } => {
+                    entry.also.push(format!("{name}: {text}"));
+                    (Vec::new(), deadline)
+                }
+                // Their faults say so, or they come with every lab.
+                Record::Filter(_) | Record::DetourLink(_) | Record::Lab(_) => continue,
+                other => {
+                    let text = other.undo().map(Undo::describe).filter(|_| run.live);
+                    entry.also.extend(text.map(|text| format!("to be put back: {text}")));
+                    continue;
+                }
             };
             let remaining = deadline.saturating_sub(boot_time()) / 1_000_000;
             entry.remaining_ms = entry.remaining_ms.max(remaining);

@@ -113,7 +113,11 @@ impl TargetDocument {
             ("data", &self.data),
         ];
         let given = keys.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        given.map(|(key, value)| (key.to_owned(), value.clone())).collect()
+        let namespaces = self.namespaces.iter().flat_map(|namespaces| &namespaces.value);
+        given
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .chain(namespaces.map(|(name, place)| (format!("namespaces.{name}"), place.clone())))
+            .collect()
     }
 }
 

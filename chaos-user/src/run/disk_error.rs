@@ -5,7 +5,7 @@ use super::event::RuleText;
 use super::world::{ActiveFault, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{CgroupName, DiskErrorSpec};
-use crate::fault::{ActiveDiskError, DiskError, RuleEvidence};
+use crate::fault::{ActiveDiskError, DiskError, Entry, Journal, Record, RuleEvidence};
 use crate::host::{CgroupError, Cgroups};
 use crate::plan::{CgroupRef, Loss, operation_name};
 
@@ -42,16 +42,27 @@ pub(super) fn cgroup(scope: &CgroupName) -> Result<CgroupRef, Trouble> {
 }
 
 /// Makes it fail.
-pub(super) fn inject(disk: DiskError) -> Result<Box<dyn ActiveFault>, Trouble> {
+pub(super) fn inject(
+    journal: &Journal,
+    name: &str,
+    spec: &DiskErrorSpec,
+    disk: DiskError,
+) -> Result<Box<dyn ActiveFault>, Trouble> {
     let active = disk.start().map_err(|error| Trouble::new(&error, error.exit()))?;
-    Ok(Box::new(Failing(active)))
+    let text = explain(name, spec).into_iter().map(|rule| rule.text).collect();
+    let record = Record::Passing { name: name.to_owned(), text, deadline: active.deadline() };
+    let shown = journal.append(record).map_err(|error| Trouble::tool(&error))?;
+    Ok(Box::new(Failing(active, shown)))
 }
 
-struct Failing(ActiveDiskError);
+/// What fails, and what `chaos status` shows of it.
+struct Failing(ActiveDiskError, Entry);
 
 impl ActiveFault for Failing {
     fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
-        let healed = self.0.heal();
+        let Self(active, shown) = *self;
+        let healed = active.heal();
+        shown.done();
         let (evidence, remarks) = healed.map_err(|error| Trouble::new(&error, error.exit()))?;
         Ok((vec![evidence], remarks))
     }

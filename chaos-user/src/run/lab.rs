@@ -368,7 +368,10 @@ impl World for LabWorld {
                 let processes = self.processes(&spec.subject.filled(&self.variables))?;
                 descriptors::inject(self.journal()?, name, spec, &processes)
             }
-            FaultWork::DiskError(spec) => disk_error::inject(self.disk_error(name, fault, spec)?),
+            FaultWork::DiskError(spec) => {
+                let disk = self.disk_error(name, fault, spec)?;
+                disk_error::inject(self.journal()?, name, spec, disk)
+            }
             FaultWork::Workload(spec) => {
                 let watched = match (&spec.watch, &self.lab) {
                     (Some(watch), Some(lab)) => {

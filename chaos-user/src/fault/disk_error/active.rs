@@ -117,6 +117,11 @@ impl DiskError {
 }
 
 impl ActiveDiskError {
+    /// When the kernel ends it: CLOCK_BOOTTIME, ns.
+    pub fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
     /// Time until the kernel ends it.
     pub fn remaining(&self) -> Duration {
         Duration::from_nanos(self.deadline.saturating_sub(boot_time()))

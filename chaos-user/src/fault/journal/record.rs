@@ -59,6 +59,15 @@ pub enum Record {
         /// CLOCK_BOOTTIME, ns, when the kernel ends the last of them.
         deadline: u64,
     },
+    /// A fault is in force that ends with its run, so that there is nothing to undo.
+    Passing {
+        /// Its name.
+        name: String,
+        /// What it does, in words.
+        text: String,
+        /// CLOCK_BOOTTIME, ns, when the kernel ends it.
+        deadline: u64,
+    },
     /// What an earlier record is about is undone, or over.
     Done {
         /// Its number.
@@ -82,6 +91,7 @@ impl Record {
             Self::Begin { .. }
             | Self::Guardian { .. }
             | Self::Active { .. }
+            | Self::Passing { .. }
             | Self::Done { .. } => None,
         }
     }
