@@ -215,6 +215,12 @@ pub(super) struct ProviderDocument {
     pub(super) cgroup: Option<Text>,
     pub(super) errno: Option<Text>,
     pub(super) operations: Option<Spanned<Vec<Text>>>,
+    pub(super) cpus: Option<Spanned<f64>>,
+    pub(super) high: Option<Spanned<Bytes>>,
+    pub(super) rbps: Option<Spanned<Bytes>>,
+    pub(super) wbps: Option<Spanned<Bytes>>,
+    pub(super) riops: Option<Spanned<u32>>,
+    pub(super) wiops: Option<Spanned<u32>>,
     pub(super) level: Option<Spanned<Percent>>,
     pub(super) leave: Option<Spanned<Bytes>>,
     pub(super) latency: Option<Spanned<Span>>,
@@ -256,7 +262,8 @@ impl ProviderDocument {
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
             checksum, seed, level, leave, latency, jitter,
             correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
-            backend, ramp, queue, unit, container, socket, cgroup, errno, operations, workload, spare
+            backend, ramp, queue, unit, container, socket, cgroup, errno, operations, workload, spare,
+            cpus, high, rbps, wbps, riops, wiops
         )
     }
 }

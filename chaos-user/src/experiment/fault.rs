@@ -5,6 +5,7 @@ use std::fmt;
 use chaos_common::disk::Operation;
 use serde::{Deserialize, Serialize};
 
+use super::pressure::PressureSpec;
 use super::service::Supervised;
 use super::subject::DescriptorsSpec;
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
@@ -41,6 +42,8 @@ pub enum FaultWork {
     Descriptors(DescriptorsSpec),
     /// A filesystem that fails.
     DiskError(DiskErrorSpec),
+    /// A cgroup that is short of something.
+    Pressure(PressureSpec),
     /// Clients that load the system.
     Workload(Box<WorkloadSpec>),
 }

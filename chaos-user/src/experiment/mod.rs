@@ -13,6 +13,7 @@ mod fault;
 mod model;
 mod observe;
 mod operations;
+mod pressure;
 mod provider;
 mod scaffold;
 mod schema;
@@ -40,6 +41,7 @@ pub use observe::{
     DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
 };
 pub use operations::{Operations, Within};
+pub use pressure::{Confined, PressureSpec};
 pub use provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
 pub use scaffold::{Service, scaffold};
 pub use schema::schema;

@@ -73,7 +73,7 @@ fn mistakes_are_told_with_their_place() {
     };
     insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
     insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
-    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion, disk-error");
+    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
@@ -190,7 +190,7 @@ fn faults_of_hosts_are_read_strictly() {
             "title: t\nlab: l\nmethod:\n  - {{ name: f, type: action,\n      provider: {{ type: chaos, {text} }} }}\n"
         ))
     };
-    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion, disk-error");
+    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
     insta::assert_snapshot!(fault("fault: disk-fill, path: /x"), @"e.yaml:5:17: the fault `disk-fill` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, node: n"), @"e.yaml:5:17: the fault `disk-fill` without `path` needs `process`, here or as a key of `target`");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90"), @"e.yaml:5:81: `90` is not a percentage: it has no unit; did you mean `90%`?");
@@ -209,6 +209,16 @@ fn faults_of_hosts_are_read_strictly() {
     insta::assert_snapshot!(fault("fault: disk-error, duration: 1s, path: /x, errno: EIO, operations: []"), @"e.yaml:5:99: `operations` must be at least one operation, such as `write`, not []");
     insta::assert_snapshot!(fault("fault: disk-error, duration: 1s, path: /x, errno: EIO, cgroup: a, unit: b"), @"e.yaml:5:104: `cgroup` and `unit` exclude each other; keep one");
     insta::assert_snapshot!(fault("fault: disk-error, duration: 1s, path: /x, errno: EIO, level: 90%"), @"e.yaml:5:94: `level` has no meaning for `disk-error`; it takes fault, duration, path, node, process, cgroup, unit, errno, operations, share, exact, seed, force");
+    insta::assert_snapshot!(fault("fault: cpu-pressure, duration: 1s, cgroup: shop"), @"e.yaml:5:17: the fault `cpu-pressure` needs `cpus`, how many it may use, such as `0.2`");
+    insta::assert_snapshot!(fault("fault: cpu-pressure, duration: 1s, cgroup: shop, cpus: 0.001"), @"e.yaml:5:87: `cpus` must be a number of CPUs from 0.01 to 4096, not 0.001");
+    insta::assert_snapshot!(fault("fault: cpu-pressure, duration: 1s, cgroup: shop, unit: shop, cpus: 1"), @"e.yaml:5:75: `cgroup` and `unit` exclude each other; keep one");
+    insta::assert_snapshot!(fault("fault: cpu-pressure, duration: 1s, cpus: 1"), @"e.yaml:5:17: the fault `cpu-pressure` without `cgroup` needs `node`, here or as a key of `target`");
+    insta::assert_snapshot!(fault("fault: memory-pressure, duration: 1s, cgroup: shop"), @"e.yaml:5:17: the fault `memory-pressure` needs `high`, such as `64MiB`, or `level`, such as `80%` of what it has");
+    insta::assert_snapshot!(fault("fault: memory-pressure, duration: 1s, cgroup: shop, high: 0"), @"e.yaml:5:90: `high` must be more than nothing, such as `1MiB`, not 0B");
+    insta::assert_snapshot!(fault("fault: memory-pressure, duration: 1s, cgroup: shop, high: 1MiB, level: 9%"), @"e.yaml:5:103: `high` and `level` exclude each other; keep one");
+    insta::assert_snapshot!(fault("fault: io-pressure, duration: 1s, cgroup: shop, rbps: 1MiB"), @"e.yaml:5:17: the fault `io-pressure` needs `path`, a file on the disk, or the disk");
+    insta::assert_snapshot!(fault("fault: io-pressure, duration: 1s, cgroup: shop, path: /x"), @"e.yaml:5:17: the fault `io-pressure` needs `wbps`, or another of `rbps`, `riops`, `wiops`: how much it may use in a second");
+    insta::assert_snapshot!(fault("fault: io-pressure, duration: 1s, cgroup: shop, path: /x, riops: 0"), @"e.yaml:5:97: `riops` must be at least 1 in a second, not 0");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, process: p"), @"e.yaml:5:70: `path` and `process` exclude each other; keep one");
 }
 

@@ -18,6 +18,7 @@ mod lease;
 mod lockout;
 mod network;
 mod precious;
+mod pressure;
 mod protect;
 mod ramp;
 mod recover;
@@ -44,13 +45,14 @@ pub use lockout::{Harm, LockedOut, WayIn, check_device, check_processes, ways_in
 #[doc(hidden)]
 pub use network::end as event_end;
 pub use network::{Active, NetworkFault, Session};
+pub use pressure::{ActivePressure, CgroupPressure, PressureError, PressureEvidence};
 pub use protect::protection;
 pub use recover::{HealReport, Live, heal_runs, leftovers, live_counters};
 pub use root_netem::{ActiveRootNetem, RootNetem, RootNetemError, RootNetemHealed, RootNetemUndo};
 pub use scope::{Preview, default_devices, preview};
 pub use service::{ActiveService, ServiceFaultError};
 pub use undo::{
-    DescriptorsUndo, FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord,
-    ServiceUndo, SysctlUndo, Undo, UndoError, Undone,
+    CgroupUndo, DescriptorsUndo, FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo,
+    RootNetemRecord, ServiceUndo, SysctlUndo, Undo, UndoError, Undone,
 };
 pub use whole_device::{ActiveWholeDevice, NetemCounts, WholeDevice};

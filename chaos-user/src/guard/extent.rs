@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::units::{Percent, Span};
 use crate::experiment::{
-    Behavior, DescriptorsSpec, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork,
+    Behavior, Confined, DescriptorsSpec, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork,
     NetworkSpec, Provider, Subject,
 };
 use crate::fault::Harm;
@@ -110,14 +110,12 @@ impl FaultExtent {
                 extent.hosts.insert(THIS_HOST.to_owned());
                 extent.instances.insert(service.to_string());
             }
-            FaultWork::Descriptors(DescriptorsSpec { subject, .. }) => match subject {
-                Subject::Process(target) => {
-                    extent.hosts.insert(target.node.clone());
-                    extent.instances.insert(format!("{}/{}", target.node, target.process));
-                }
-                Subject::Service(_) | Subject::PidFile(_) => {
+            FaultWork::Descriptors(DescriptorsSpec { subject, .. }) => extent.subject(subject),
+            FaultWork::Pressure(spec) => match &spec.confined {
+                Confined::Subject(subject) => extent.subject(subject),
+                Confined::Cgroup(_) => {
                     extent.hosts.insert(THIS_HOST.to_owned());
-                    extent.instances.insert(subject.to_string());
+                    extent.instances.insert(spec.confined.to_string());
                 }
             },
             FaultWork::Process(target, _) => {
@@ -136,6 +134,19 @@ impl FaultExtent {
             },
         }
         extent
+    }
+
+    fn subject(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Process(target) => {
+                self.hosts.insert(target.node.clone());
+                self.instances.insert(format!("{}/{}", target.node, target.process));
+            }
+            Subject::Service(_) | Subject::PidFile(_) => {
+                self.hosts.insert(THIS_HOST.to_owned());
+                self.instances.insert(subject.to_string());
+            }
+        }
     }
 
     fn disk(&mut self, place: &DiskPlace) {

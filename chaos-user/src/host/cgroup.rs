@@ -36,7 +36,7 @@ pub enum CgroupError {
     },
     /// The root would be everything.
     #[error(
-        "`{given}` is the root cgroup, which holds every process of the host; leave the cgroup out to choose all traffic"
+        "`{given}` is the root cgroup, which holds every process of the host; name one below it, or leave the cgroup out to choose all traffic"
     )]
     Root {
         /// What was given.
@@ -49,7 +49,7 @@ pub enum CgroupError {
         pid: u32,
     },
     /// Others would be hit.
-    #[error("process {pid} shares the cgroup {} with {} other processes ({}), and a rule would hit them all; start it in one of its own (`systemd-run --scope COMMAND`), or name the whole cgroup with --cgroup", cgroup.display(), others.len(), sample(.others))]
+    #[error("process {pid} shares the cgroup {} with {} other processes ({}), which would all be hit; start it in one of its own (`systemd-run --scope COMMAND`), or name the whole cgroup", cgroup.display(), others.len(), sample(.others))]
     Shared {
         /// What was given.
         pid: u32,
@@ -106,6 +106,12 @@ impl Cgroups {
             .ok_or(CgroupError::NotMounted)
     }
 
+    /// As if it were mounted there.
+    #[cfg(test)]
+    pub(super) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// Where it is mounted.
     pub fn root(&self) -> &Path {
         &self.root
@@ -158,9 +164,7 @@ impl Cgroups {
     /// By process, if its cgroup holds nobody else: a socket keeps the cgroup that it was made
     /// in, so moving the process into one of its own would not move its connections.
     pub fn by_process(&self, pid: u32) -> Result<CgroupRef, CgroupError> {
-        let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
-        let text = fs::read_to_string(&path).map_err(|_| CgroupError::NoProcess { pid })?;
-        let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        let own = &cgroup_of(pid)?;
         let members = self.processes(&self.root.join(own.trim_start_matches('/')))?;
         let others: Vec<_> =
             members.into_iter().filter(|&member| !descends(member, pid)).map(name_of).collect();
@@ -168,6 +172,15 @@ impl Cgroups {
             return Err(CgroupError::Shared { pid, cgroup: own.into(), others });
         }
         self.by_path(own)
+    }
+
+    /// By container: that of its main process, or the one above it that has the container's id in its
+    /// name, for there may be more inside.
+    pub fn by_container(&self, pid: u32, id: &str) -> Result<CgroupRef, CgroupError> {
+        match named_after(&cgroup_of(pid)?, id) {
+            Some(path) => self.by_path(path),
+            None => self.by_process(pid),
+        }
     }
 
     /// All processes of a cgroup and its descendants.
@@ -217,6 +230,20 @@ impl Cgroups {
     }
 }
 
+/// As /proc/PID/cgroup prints it.
+fn cgroup_of(pid: u32) -> Result<String, CgroupError> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        .map_err(|_| CgroupError::NoProcess { pid })?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned())
+}
+
+/// The part of a path that ends with the first name that contains an id.
+fn named_after<'a>(path: &'a str, id: &str) -> Option<&'a str> {
+    let at = path.find(id).filter(|_| !id.is_empty())? + id.len();
+    let end = path[at..].find('/').map_or(path.len(), |more| at + more);
+    Some(&path[..end])
+}
+
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries
@@ -256,4 +283,23 @@ fn read(path: &str) -> Result<String, CgroupError> {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
     let path = path.to_owned();
     move |source| CgroupError::Read { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named_after;
+
+    #[test]
+    fn the_cgroup_of_a_container_is_the_one_with_its_id() {
+        for (path, found) in [
+            ("/system.slice/docker-f00d.scope", Some("/system.slice/docker-f00d.scope")),
+            ("/docker/f00d/init.scope", Some("/docker/f00d")),
+            ("/user.slice/libpod-f00d.scope/container", Some("/user.slice/libpod-f00d.scope")),
+            ("/system.slice/shop.service", None),
+            ("/", None),
+        ] {
+            assert_eq!(named_after(path, "f00d"), found, "{path}");
+            assert_eq!(named_after(path, ""), None);
+        }
+    }
 }

@@ -90,6 +90,12 @@ pub fn features() -> Vec<Feature> {
             },
         ),
         feature(
+            "cgroup-limits",
+            "cpu-pressure, memory-pressure, io-pressure",
+            "4.14",
+            cgroup_limits(),
+        ),
+        feature(
             "tun",
             "the delay line",
             "2.4",
@@ -100,6 +106,20 @@ pub fn features() -> Vec<Feature> {
             },
         ),
     ]
+}
+
+fn cgroup_limits() -> Support {
+    match Cgroups::find() {
+        Ok(cgroups) => match cgroups.without(&["cpu", "memory", "io"]).as_slice() {
+            [] => Support::Yes,
+            missing => Support::No(format!(
+                "the cgroup v2 hierarchy at {} has no controller {} (cgroup v1 may use it)",
+                cgroups.root().display(),
+                missing.join(", ")
+            )),
+        },
+        Err(error) => Support::No(error.to_string()),
+    }
 }
 
 /// Tries netem on the loopback device of a namespace that nobody else sees; the inner error is the

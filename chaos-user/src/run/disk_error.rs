@@ -32,13 +32,16 @@ pub(super) fn cgroup(scope: &CgroupName) -> Result<CgroupRef, Trouble> {
         CgroupName::Path(path) => cgroups.by_path(path),
         CgroupName::Unit(unit) => cgroups.by_unit(unit),
     });
-    found.map_err(|error| {
-        let exit = match error {
-            CgroupError::NotMounted => Exit::HostUnable,
-            _ => Exit::Usage,
-        };
-        Trouble::new(&error, exit)
-    })
+    found.map_err(|error| trouble(&error))
+}
+
+/// Why there is none to hit.
+pub(super) fn trouble(error: &CgroupError) -> Trouble {
+    let exit = match error {
+        CgroupError::NotMounted => Exit::HostUnable,
+        _ => Exit::Usage,
+    };
+    Trouble::new(error, exit)
 }
 
 /// Makes it fail.

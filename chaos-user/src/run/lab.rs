@@ -12,11 +12,11 @@ use super::namespaces::Namespaces;
 use super::network::{self, NodeRules};
 use super::world::{ActiveFault, Outcome, Trouble, World};
 use super::{descriptors, disk_error, disk_fill};
-use super::{netem, process, service, workload};
+use super::{netem, pressure, process, service, workload};
 use crate::exit::Exit;
 use crate::experiment::{
     Activity, CgroupName, DiskErrorSpec, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork,
-    LogCall, LogSource, Observation, Provider, Span, Subject, Target, Variables,
+    LogCall, LogSource, Observation, PressureSpec, Provider, Span, Subject, Target, Variables,
 };
 use crate::fault::{DiskError, DiskFill, Entry, Journal, LabUndo, Record, RuleEvidence};
 use crate::host::ProcessId;
@@ -206,18 +206,22 @@ impl LabWorld {
         })
     }
 
-    /// The processes that a fault is about; none if it does not run.
-    fn processes(&self, subject: &Subject) -> Result<Vec<ProcessId>, Trouble> {
+    /// The main process that a fault is about; none if it does not run.
+    fn main_process(&self, subject: &Subject) -> Result<Option<u32>, Trouble> {
         let usage = |text| Trouble { text, exit: Exit::Usage };
-        let pid = match subject {
+        Ok(match subject {
             Subject::Process(target) => self.process(target).map_err(usage)?.pid,
             Subject::Service(service) => {
                 let seen = service.look().map_err(|error| Trouble::new(&error, error.exit()))?;
                 seen.pid
             }
             Subject::PidFile(path) => probe::pid_in(&self.base.join(path)).map_err(usage)?,
-        };
-        let main = pid.and_then(ProcessId::of);
+        })
+    }
+
+    /// The processes that a fault is about; none if it does not run.
+    fn processes(&self, subject: &Subject) -> Result<Vec<ProcessId>, Trouble> {
+        let main = self.main_process(subject)?.and_then(ProcessId::of);
         Ok(main.map_or_else(Vec::new, ProcessId::with_descendants))
     }
 
@@ -322,6 +326,7 @@ impl World for LabWorld {
             FaultWork::DiskFill(spec) => Ok(disk_fill::explain(name, spec)),
             FaultWork::Descriptors(spec) => Ok(vec![descriptors::explain(name, spec)]),
             FaultWork::DiskError(spec) => Ok(disk_error::explain(name, spec)),
+            FaultWork::Pressure(spec) => Ok(vec![pressure::explain(name, spec)]),
             FaultWork::Workload(spec) => Ok(vec![workload::explain(name, spec)]),
             FaultWork::Service(which, act) => {
                 Ok(vec![service::explain(name, &which.filled(&self.variables), *act)])
@@ -367,6 +372,14 @@ impl World for LabWorld {
             FaultWork::Descriptors(spec) => {
                 let processes = self.processes(&spec.subject.filled(&self.variables))?;
                 descriptors::inject(self.journal()?, name, spec, &processes)
+            }
+            FaultWork::Pressure(spec) => {
+                let confined = spec.confined.filled(&self.variables);
+                let cgroup = pressure::cgroup(&confined, |subject| self.main_process(subject))?;
+                let fill = |path: &String| self.base.join(self.variables.fill_text(path));
+                let path = spec.path.as_ref().map(fill);
+                let spec = PressureSpec { confined, ..spec.clone() };
+                pressure::inject(self.journal()?, name, &spec, cgroup, path.as_deref())
             }
             FaultWork::DiskError(spec) => {
                 let disk = self.disk_error(name, fault, spec)?;

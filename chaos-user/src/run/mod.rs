@@ -18,6 +18,7 @@ mod logs;
 mod namespaces;
 mod netem;
 mod network;
+mod pressure;
 mod process;
 mod recovery;
 mod redact;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::engine::Engine;
 use crate::plan::{Blow, Life, Point, When};
 use crate::slowness;
+use crate::squeezed::Squeezed;
 use crate::state::{State, processes};
 use crate::strike::{Victims, strike};
 use crate::subject::{Around, Subject};
@@ -45,6 +46,7 @@ pub(crate) struct Bench {
     disk: Mounted,
     folder: TempDir,
     engine: Engine,
+    squeezed: Option<Squeezed>,
     terminal: Option<Terminal>,
     netns: NetNs,
     sender: UdpSocket,
@@ -59,7 +61,8 @@ impl Bench {
         let state = Mounted::new(folder.path().join("state"));
         let disk = Mounted::new(folder.path().join("disk"));
         let engine = Engine::listen(&folder.path().join("docker.sock"));
-        Subject::write_experiments(folder.path());
+        let squeezed = (subject == Subject::Pressure).then(Squeezed::new);
+        Subject::write_experiments(folder.path(), squeezed.as_ref());
         let (netns, sender, receiver) = namespace();
         let life = Life { lasts: Duration::ZERO, records: 0 };
         let mut bench = Self {
@@ -68,6 +71,7 @@ impl Bench {
             disk,
             folder,
             engine,
+            squeezed,
             terminal: None,
             netns,
             sender,
@@ -134,7 +138,11 @@ impl Bench {
 
     fn look(&self) -> State {
         let container = format!("the container is {}", self.engine.container());
-        State::take(&self.netns, self.state(), &self.disk.0).and(container)
+        let state = State::take(&self.netns, self.state(), &self.disk.0).and(container);
+        match &self.squeezed {
+            Some(squeezed) => state.and(format!("the cgroup may use {}", squeezed.cpus())),
+            None => state,
+        }
     }
 
     fn in_place(&self, command: &mut Command) {

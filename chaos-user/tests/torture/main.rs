@@ -6,6 +6,7 @@ mod bench;
 mod engine;
 mod objects;
 mod plan;
+mod squeezed;
 mod state;
 mod strike;
 mod subject;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use chaos::host;
 use chaos::kernel::netns::NetNs;
 
+use crate::squeezed::Squeezed;
+
 /// A command that injects something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -30,6 +32,8 @@ pub(crate) enum Subject {
     DiskFill,
     /// A container that is paused.
     Container,
+    /// A cgroup that is short of CPU time.
+    Pressure,
 }
 
 /// Where a command finds what it is about.
@@ -47,6 +51,7 @@ impl Subject {
     /// Those that the machine's kernel can do.
     pub(crate) fn all() -> Vec<Self> {
         let netem = host::netem().unwrap().is_ok();
+        let limits = Squeezed::is_possible();
         let mut all = vec![
             Self::Drop,
             Self::DropClsact,
@@ -58,8 +63,10 @@ impl Subject {
             Self::Processes,
             Self::DiskFill,
             Self::Container,
+            Self::Pressure,
         ];
         all.retain(|one| netem || !one.needs_netem());
+        all.retain(|one| limits || *one != Self::Pressure);
         all
     }
 
@@ -79,6 +86,7 @@ impl Subject {
             Self::Processes => "experiment: processes",
             Self::DiskFill => "experiment: disk-fill",
             Self::Container => "experiment: paused container",
+            Self::Pressure => "experiment: cpu-pressure",
         }
     }
 
@@ -90,7 +98,7 @@ impl Subject {
 
     /// Whether the kernel ends it by itself when nobody else does.
     pub(crate) fn ends_in_the_kernel(self) -> bool {
-        self != Self::Netem
+        !matches!(self, Self::Netem | Self::Pressure)
     }
 
     /// What is run; it ends by itself soon after it is in force.
@@ -125,11 +133,12 @@ impl Subject {
             Self::Processes => run(&shipped, "process.yaml"),
             Self::DiskFill => run(around.folder, "fill.yaml"),
             Self::Container => run(around.folder, "shop.yaml"),
+            Self::Pressure => run(around.folder, "squeeze.yaml"),
         }
     }
 
     /// Writes the experiments that are about what is in `folder`.
-    pub(crate) fn write_experiments(folder: &Path) {
+    pub(crate) fn write_experiments(folder: &Path, squeezed: Option<&Squeezed>) {
         let write = |name: &str, fault: &str| {
             let text = format!(
                 "title: t\nmethod:\n  - {{ name: f, type: action, \
@@ -140,5 +149,9 @@ impl Subject {
         write("fill.yaml", "fault: disk-fill, path: disk");
         let socket = folder.join("docker.sock");
         write("shop.yaml", &format!("fault: pause, container: shop, socket: {}", socket.display()));
+        if let Some(Squeezed(cgroup)) = squeezed {
+            let cgroup = cgroup.display();
+            write("squeeze.yaml", &format!("fault: cpu-pressure, cpus: 0.1, cgroup: {cgroup}"));
+        }
     }
 }

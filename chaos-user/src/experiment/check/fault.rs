@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, detour, disk, disk_error, netem, service, subject, value};
+use super::{Failed, detour, disk, disk_error, netem, pressure, service, subject, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
@@ -29,9 +29,12 @@ enum Word {
     DiskFill,
     Descriptors,
     DiskError,
+    Cpu,
+    Memory,
+    Io,
 }
 
-const WORDS: [(&str, Word); 16] = [
+const WORDS: [(&str, Word); 19] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
@@ -48,6 +51,9 @@ const WORDS: [(&str, Word); 16] = [
     ("disk-fill", Word::DiskFill),
     ("fd-exhaustion", Word::Descriptors),
     ("disk-error", Word::DiskError),
+    ("cpu-pressure", Word::Cpu),
+    ("memory-pressure", Word::Memory),
+    ("io-pressure", Word::Io),
 ];
 
 const PARTITION: &str = "fault, duration, between, behavior, direction, protocol, local-ports, \
@@ -88,6 +94,9 @@ pub(super) fn fault(
         Word::DiskFill => disk::KEYS,
         Word::Descriptors => subject::DESCRIPTORS,
         Word::DiskError => disk_error::KEYS,
+        Word::Cpu => pressure::CPU,
+        Word::Memory => pressure::MEMORY,
+        Word::Io => pressure::IO,
     };
     only(document, &word.value, known)?;
     let duration = match (&document.duration, kind) {
@@ -135,6 +144,9 @@ pub(super) fn fault(
             FaultWork::Descriptors(subject::descriptors(context, document, place)?)
         }
         Word::DiskError => FaultWork::DiskError(disk_error::disk_error(context, document, place)?),
+        Word::Cpu => FaultWork::Pressure(pressure::cpu(context, document, place)?),
+        Word::Memory => FaultWork::Pressure(pressure::memory(context, document, place)?),
+        Word::Io => FaultWork::Pressure(pressure::io(context, document, place)?),
         Word::Netem => FaultWork::Netem(Box::new(netem::netem(context, document, place)?)),
         _ => FaultWork::Network(network(context, document, kind, &name, place)?),
     };

@@ -9,6 +9,7 @@ mod group;
 mod namespaces;
 mod netem;
 mod observe;
+mod pressure;
 mod provider;
 mod service;
 mod subject;
@@ -30,6 +31,7 @@ use super::model::{
     Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime,
 };
 use super::observe::{LogCall, LogSource, ProcfsCall};
+use super::pressure::{Confined, PressureSpec};
 use super::provider::Provider;
 use super::subject::{DescriptorsSpec, Subject};
 use super::units::{Span, nearest};
@@ -228,13 +230,17 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 | FaultWork::DiskError(DiskErrorSpec { place: DiskPlace::Data(target), .. }) => {
                     vec![&target.node]
                 }
-                FaultWork::Descriptors(DescriptorsSpec { subject, .. }) => match subject {
+                FaultWork::Descriptors(DescriptorsSpec { subject, .. })
+                | FaultWork::Pressure(PressureSpec {
+                    confined: Confined::Subject(subject), ..
+                }) => match subject {
                     Subject::Process(target) => vec![&target.node],
                     Subject::Service(_) | Subject::PidFile(_) => Vec::new(),
                 },
-                FaultWork::DiskFill(_) | FaultWork::DiskError(_) | FaultWork::Service(..) => {
-                    Vec::new()
-                }
+                FaultWork::DiskFill(_)
+                | FaultWork::DiskError(_)
+                | FaultWork::Service(..)
+                | FaultWork::Pressure(_) => Vec::new(),
                 FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
                 FaultWork::Netem(spec) => spec.node.iter().collect(),
             },

@@ -21,7 +21,7 @@ pub(super) fn descriptors(
 }
 
 /// What is named here, else what the experiment is about.
-fn subject(
+pub(super) fn subject(
     context: &Context<'_>,
     document: &ProviderDocument,
     place: Place,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::undo::{
-    DescriptorsUndo, FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo, RootNetemRecord,
-    ServiceUndo, SysctlUndo, Undo,
+    CgroupUndo, DescriptorsUndo, FillUndo, FilterUndo, LabUndo, LinkUndo, PausedUndo,
+    RootNetemRecord, ServiceUndo, SysctlUndo, Undo,
 };
 use crate::host::ProcessId;
 use crate::kernel::bpf::HookPoint;
@@ -50,6 +50,8 @@ pub enum Record {
     Service(ServiceUndo),
     /// A process may not be able to open files.
     Descriptors(DescriptorsUndo),
+    /// A cgroup may get less than it wants.
+    Cgroup(CgroupUndo),
     /// A file may take up the room of a filesystem.
     DiskFill(FillUndo),
     /// The faults are in force.
@@ -86,6 +88,7 @@ impl Record {
             Self::Paused(undo) => Some(undo),
             Self::DiskFill(undo) => Some(undo),
             Self::Descriptors(undo) => Some(undo),
+            Self::Cgroup(undo) => Some(undo),
             Self::Service(undo) => Some(undo),
             Self::Lab(undo) => Some(undo),
             Self::Begin { .. }

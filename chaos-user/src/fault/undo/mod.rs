@@ -1,5 +1,6 @@
 //! Undoing: what a journal's records are for.
 
+mod cgroup;
 mod descriptors;
 mod fill;
 mod filter;
@@ -10,6 +11,7 @@ mod root_netem;
 mod service;
 mod sysctl;
 
+pub use cgroup::CgroupUndo;
 pub use descriptors::DescriptorsUndo;
 pub use fill::FillUndo;
 pub use filter::FilterUndo;
