@@ -181,7 +181,7 @@ fn memory_is_taken_back_and_nobody_is_killed() {
     let Some(mut bed) = Bed::new("memory_is_taken_back_and_nobody_is_killed", "memory") else {
         return;
     };
-    let (code, run) = bed.judged(&bed.keys("fault: memory-pressure, high: 8MiB, duration: 1s"));
+    let (code, run) = bed.judged(&bed.keys("fault: memory-pressure, high: 8MiB, duration: 2s"));
     assert_eq!(code, Some(0), "{run:#}");
     assert!(evidence(&run, "acted") > 0, "{run:#}");
     assert_eq!(bed.limit("memory.high"), "max");

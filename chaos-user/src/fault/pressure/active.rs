@@ -89,6 +89,10 @@ impl CgroupPressure {
         let undo = CgroupUndo { limit: limit.clone(), before: before.clone(), ours: ours.clone() };
         active.entry = Some(journal.append(Record::Cgroup(undo))?);
         drop(alone);
+        let pressure = self.pressure.clone();
+        let watch = Watch { limit: limit.clone(), ours: ours.clone(), pressure };
+        // Who is over the limit when it comes is held back at once, and maybe not again for seconds.
+        let before_it = watch.count();
         limit.write(&ours).map_err(failed("lower"))?;
         let now = limit.read().map_err(failed("read back"))?;
         if now != ours {
@@ -98,10 +102,11 @@ impl CgroupPressure {
             return Err(PressureError::NotInForce { cgroup, file, wanted: ours, now });
         }
         let (stop, stopped) = mpsc::channel();
-        let watch = Watch { limit, ours, pressure: self.pressure.clone(), device: self.device };
         let thread = thread::Builder::new().name("pressure".into()).spawn(move || {
             let mut seen = PressureEvidence::default();
-            let mut last = watch.count().map(|counted| (counted, Instant::now()));
+            // What was served without it is not to be taken for all that it allows.
+            let counted = if watch.is_rate() { watch.count() } else { before_it };
+            let mut last = counted.map(|counted| (counted, Instant::now()));
             loop {
                 let told = stopped.recv_timeout(PAUSE);
                 watch.look(&mut last, &mut seen);
@@ -187,7 +192,6 @@ struct Watch {
     limit: CgroupLimit,
     ours: String,
     pressure: Pressure,
-    device: Option<String>,
 }
 
 impl Watch {
@@ -197,7 +201,12 @@ impl Watch {
         // Kernels may have been told not to tell stalls.
         let stalls = stalls.and_then(|file| self.limit.look(file).ok()).unwrap_or_default();
         let files = CountFiles { events: &events, stalls: &stalls };
-        Some(self.pressure.counted(files, self.device.as_deref()))
+        Some(self.pressure.counted(files, self.limit.device.as_deref()))
+    }
+
+    /// Whether it is about how much is served in a time.
+    const fn is_rate(&self) -> bool {
+        matches!(self.pressure, Pressure::Io(_))
     }
 
     fn look(&self, last: &mut Option<(Counted, Instant)>, seen: &mut PressureEvidence) {
@@ -213,8 +222,7 @@ impl Watch {
             return;
         }
         seen.limited += 1;
-        let rate = matches!(self.pressure, Pressure::Io(_));
-        if rate && apart < TOO_SOON {
+        if self.is_rate() && apart < TOO_SOON {
             return;
         }
         if self.pressure.held_back(&since, &now, apart) {
