@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use chaos::experiment::units::{Direction, PortRange};
@@ -12,10 +13,17 @@ use crate::support::Pair;
 /// Addresses of the far and the near end, by family.
 pub(crate) const FAMILIES: [(&str, &str); 2] = [("10.77.0.2", "10.77.0.1"), ("fd77::2", "fd77::1")];
 
+/// A port for each end of a test: rules choose by port alone, and the kernel gives away the same one once
+/// for each family and protocol.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Pair {
     /// A listener at the far end, and everything that it receives sent back.
     pub(crate) fn echo(&self, address: &str) -> SocketAddr {
-        let listener = self.far.run(|| TcpListener::bind((ip(address), 0))).unwrap().unwrap();
+        let listener = self.far.run(|| TcpListener::bind((ip(address), port()))).unwrap().unwrap();
         let at = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
@@ -36,11 +44,11 @@ impl Pair {
     }
 
     pub(crate) fn near_socket(&self, address: &str) -> UdpSocket {
-        self.near.run(|| UdpSocket::bind((ip(address), 0))).unwrap().unwrap()
+        self.near.run(|| UdpSocket::bind((ip(address), port()))).unwrap().unwrap()
     }
 
     pub(crate) fn far_socket(&self, address: &str) -> UdpSocket {
-        self.far.run(|| UdpSocket::bind((ip(address), 0))).unwrap().unwrap()
+        self.far.run(|| UdpSocket::bind((ip(address), port()))).unwrap().unwrap()
     }
 }
 
