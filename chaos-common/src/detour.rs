@@ -22,30 +22,61 @@ shared! {
         pub priority: u32,
         /// What tells the far side where they belong, 1 to 4094: the VLAN identifier of a tag.
         pub slot: u32,
-        /// 1 if the time that it takes is to be measured: the packet stays in the kernel.
-        pub timed: u32,
+        /// [`measure`]: how the time that it takes is known.
+        pub measure: u32,
     }
 
     /// Where packets with a slot belong; by slot.
-    pub struct Home [12] {
+    pub struct Home [16] {
         /// The device; 0 is nowhere.
         pub ifindex: u32,
         /// The [`crate::Hook`] at which they left it.
         pub hook: u32,
         /// Where it is counted how long they were held: see [`crate::delays`].
         pub delays: u32,
+        /// [`measure`], as in the [`Detour`].
+        pub measure: u32,
+    }
+
+    /// What the programs and the thread of a delay line know of the queue between them. Packets are
+    /// counted as the queue holds them.
+    pub struct Queue [32] {
+        /// Packets that were sent there. The programs count.
+        pub sent: u64,
+        /// Of those, taken out or lost on the way. The thread counts.
+        pub taken: u64,
+        /// This many can wait; what comes then is not sent there. 0 is any number.
+        pub room: u64,
+        /// 1 if super-packets are cut on the way.
+        pub per_packet: u64,
     }
 }
+
+/// How the time that a detour takes is known.
+pub mod measure {
+    /// It is not.
+    pub const NOT: u32 = 0;
+    /// `skb->tstamp` carries the time at which the packet left: it stays in the kernel.
+    pub const STAMPED: u32 = 1;
+    /// A second tag carries a number, under which the time is written down: it goes to a delay line.
+    pub const NUMBERED: u32 = 2;
+}
+
+/// Times of departure that are kept, by number; the last one is never written.
+pub const DEPARTURES: u32 = 1 << 16;
+
+/// The number of a packet whose own number was given to another one meanwhile.
+pub const NO_NUMBER: u16 = u16::MAX;
 
 /// Homes: one for every VLAN identifier.
 pub const HOMES: u32 = 4096;
 
-/// Says in a tag that the packet carries the time at which it left.
+/// Says in a tag that the packet carries the time at which it left, or its number.
 const TIMED: u32 = 1 << 12;
 
 /// The tag of a packet on a detour: its slot, and in the priority bits the place of the rule among
 /// the packet's matches, from which it goes on when it is back. The bit between them says whether
-/// `skb->tstamp` is the time at which it left.
+/// it carries what [`measure`] says.
 #[inline(always)]
 pub const fn tci(slot: u32, place: u8, timed: bool) -> u16 {
     (place as u16 & 7) << 13 | (timed as u16) << 12 | (slot as u16 & 0xfff)

@@ -2,12 +2,13 @@
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
 use aya_ebpf::helpers::{bpf_redirect, bpf_skb_change_type, bpf_skb_vlan_pop};
-use chaos_common::{Hook, detour, token};
+use chaos_common::detour::{self, measure};
+use chaos_common::{Hook, token};
 
 use crate::act::TC_NEXT;
 use crate::classify::hook_counters;
 use crate::maps::{CONTROL, HOMES};
-use crate::timing;
+use crate::{number, timing};
 
 /// For this host (include/uapi/linux/if_packet.h).
 const PACKET_HOST: u32 = 0;
@@ -42,7 +43,11 @@ pub fn give(skb: *mut __sk_buff) -> i32 {
         return TC_NEXT;
     }
     if detour::is_timed(tci) {
-        timing::end(skb, home.delays);
+        match home.measure {
+            measure::STAMPED => timing::end(skb, home.delays),
+            measure::NUMBERED => number::end(skb, home.delays),
+            _ => {}
+        }
     }
     let arriving = home.hook == Hook::Ingress as u32;
     let hook = if arriving { Hook::Ingress } else { Hook::Egress };

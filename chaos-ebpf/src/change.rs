@@ -4,7 +4,7 @@
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
 use aya_ebpf::helpers::generated::{bpf_check_mtu, bpf_clone_redirect, bpf_skb_change_head};
 use aya_ebpf::helpers::{bpf_loop, bpf_redirect, bpf_skb_store_bytes, bpf_skb_vlan_push};
-use chaos_common::detour::{Detour, DetourKey, tci};
+use chaos_common::detour::{Detour, DetourKey, measure, tci};
 use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
 use chaos_common::rule::action::{self, MAX_COPIES};
 use chaos_common::rule::{Rule, corrupt};
@@ -18,7 +18,7 @@ use crate::corrupt::{LOST, chaos_corrupt};
 use crate::decide::decide;
 use crate::maps::{Change, DETOURS, RULE_COUNTERS, RULES, rule_index};
 use crate::packet::Packet;
-use crate::{event, timing};
+use crate::{event, number, timing};
 
 const LOOPBACK_IFINDEX: u32 = 1;
 const NONE: u32 = NO_RULE as u32;
@@ -27,7 +27,7 @@ const NONE: u32 = NO_RULE as u32;
 const PRIORITIES: u32 = 0x1000;
 
 /// `TPID` of a tag, as the helper wants it.
-const ETH_P_8021Q: u16 = 0x8100_u16.to_be();
+pub const ETH_P_8021Q: u16 = 0x8100_u16.to_be();
 
 /// Applies the rules that change packets, from the first on or, for one that comes back from a
 /// detour, from the next on; the program's return code.
@@ -213,7 +213,10 @@ fn way(
         // SAFETY: the context is valid. Says too that there is such a device, which a redirect
         // does not.
         let fits = unsafe { bpf_check_mtu(skb.cast(), way.ifindex, &raw mut mtu, 0, 0) };
-        fits == 0 && serving.control.tag != 0 && !Now::get().reached(lease)
+        fits == 0
+            && serving.control.tag != 0
+            && !Now::get().reached(lease)
+            && (way.measure != measure::NUMBERED || number::has_room())
     });
     if open.is_none()
         && let Some(counters) = hook_counters(hook_of(packet))
@@ -241,9 +244,16 @@ fn depart(skb: *mut __sk_buff, packet: &Packet, way: &Detour, place: u8) -> bool
             bpf_skb_store_bytes(skb.cast(), ETHERTYPE, ethertype.as_ptr().cast(), 2, 0);
         }
     }
-    let timed = way.timed != 0 && timing::begin(skb, packet.hook == Hook::Egress as u8);
+    let timed = match way.measure {
+        measure::STAMPED => timing::begin(skb, packet.hook == Hook::Egress as u8),
+        measure::NUMBERED => number::begin(skb),
+        _ => false,
+    };
     // SAFETY: the context is valid; a failure leaves the packet as it was.
     if unsafe { bpf_skb_vlan_push(skb, ETH_P_8021Q, tci(way.slot, place, timed)) } != 0 {
+        if timed && way.measure == measure::NUMBERED {
+            number::take_back(skb);
+        }
         return false;
     }
     // SAFETY: the context is valid.

@@ -30,6 +30,7 @@ mod corrupt;
 mod decide;
 mod event;
 mod maps;
+mod number;
 mod packet;
 mod reject;
 mod timing;

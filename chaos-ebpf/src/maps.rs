@@ -6,7 +6,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use chaos_common::control::Control;
 use chaos_common::counter::{HookCounters, RuleCounters};
 use chaos_common::delays::Delays;
-use chaos_common::detour::{Detour, DetourKey, HOMES as HOME_COUNT, Home};
+use chaos_common::detour::{Detour, DetourKey, HOMES as HOME_COUNT, Home, Queue};
 use chaos_common::flow::{
     BUCKETS4, BUCKETS6, ConnectionKey, FlowBucket4, FlowBucket6, FlowEntry, Matches,
 };
@@ -67,6 +67,15 @@ pub static DETOURS: HashMap<DetourKey, Detour> =
 /// Where they belong, by the slot in their tag.
 #[map]
 pub static HOMES: Array<Home> = Array::with_max_entries(HOME_COUNT, 0);
+
+/// The queue of a delay line. Its thread has it in its memory.
+#[map]
+pub static QUEUE: Array<Queue> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// When packets were sent to a delay line, CLOCK_MONOTONIC in ns, by number. Sized by the controller: one
+/// element, and so no numbers, where there is no delay line.
+#[map]
+pub static DEPARTURES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// How long they were held. Shared by all CPUs, because it is large and packets that are held are few.
 #[map]

@@ -1,5 +1,6 @@
-//! How long packets are held that stay in the kernel meanwhile: `skb->tstamp` carries the time at which
-//! they left, as a delivery time, which redirects, qdiscs and veths leave alone.
+//! How long packets are held. Where they stay in the kernel meanwhile, `skb->tstamp` carries the time at
+//! which they left, as a delivery time, which redirects, qdiscs and veths leave alone; see
+//! [`crate::number`] for the others.
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -42,7 +43,12 @@ pub fn end(skb: *mut __sk_buff, delays: u32) {
         bpf_skb_set_tstamp(skb, 0, NONE);
         bpf_ktime_get_ns()
     };
-    let held = now.saturating_sub(since);
+    count(delays, now.saturating_sub(since));
+}
+
+/// Counts how long a packet was held.
+#[inline(always)]
+pub fn count(delays: u32, held: u64) {
     let Some(delays) = DELAYS.get_ptr_mut(delays) else { return };
     // SAFETY: map memory, aligned to eight bytes; there are as many as `bucket` names.
     unsafe {

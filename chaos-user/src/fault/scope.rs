@@ -65,8 +65,12 @@ impl Scope {
         let netns_cookie = fault.netns.cookie()?;
         check_cgroups(fault)?;
         let holder = fault.detours.check()?;
-        let delays = fault.detours.measurements(holder);
-        let mut object = Object::load(Sizes { delays, ..Sizes::of(&tables) })?;
+        let delays = fault.detours.measurements();
+        let mut object = Object::load(Sizes {
+            delays,
+            line: holder == Some(detour::Backend::DelayLine),
+            ..Sizes::of(&tables)
+        })?;
         object.set_trace_rate(fault.trace_rate);
         let log =
             (fault.trace_rate > 0).then(|| Trace::take(&mut object, trace.clone())).transpose()?;

@@ -41,7 +41,8 @@ pub(crate) fn bench(test: impl FnOnce(&mut Bench) + Send) {
         .unwrap();
     netns
         .run(|| {
-            let object = Object::load(Sizes { rules: 64, entries: 1 << 17, delays: 1 }).unwrap();
+            let object =
+                Object::load(Sizes { rules: 64, entries: 1 << 17, delays: 1, line: true }).unwrap();
             object.lease().extend(u64::MAX);
             test(&mut Bench { object, devices });
         })

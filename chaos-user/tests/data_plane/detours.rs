@@ -19,7 +19,13 @@ fn detour(share: Loss) -> Action {
 fn set(bench: &mut Bench) {
     let [device, other] = bench.devices;
     for (slot, hook) in (1..).zip(HOOKS) {
-        let via = DetourVia { device: other, class: Some(0x0001_0002), slot, measured: Some(0) };
+        let via = DetourVia {
+            device: other,
+            class: Some(0x0001_0002),
+            slot,
+            measured: Some(0),
+            line: false,
+        };
         bench.object.set_detour(DetourAt { rule: 0, device, hook }, via).unwrap();
     }
     bench.object.lease().extend_detours(u64::MAX);
@@ -83,7 +89,7 @@ fn what_is_measured_carries_the_time_and_a_senders_schedule_stays() {
             }
         }
         let at = DetourAt { rule: 0, device, hook: Hook::Egress };
-        let via = DetourVia { device: other, class: None, slot: 1, measured: None };
+        let via = DetourVia { device: other, class: None, slot: 1, measured: None, line: false };
         bench.object.set_detour(at, via).unwrap();
         assert_eq!(bench.send_at(Hook::Egress, device, &bytes, 7).time, 7, "it is not measured");
     });
@@ -139,13 +145,13 @@ fn what_does_not_fit_passes() {
         }
         let at = DetourAt { rule: 0, device, hook: Hook::Egress };
         for slot in [0, 4095, 5000] {
-            let via = DetourVia { device, class: None, slot, measured: None };
+            let via = DetourVia { device, class: None, slot, measured: None, line: false };
             assert!(bench.object.set_detour(at, via).is_err(), "{slot}");
         }
-        let unmeasured = DetourVia { device, class: None, slot: 1, measured: Some(1) };
+        let unmeasured = DetourVia { device, class: None, slot: 1, measured: Some(1), line: false };
         assert!(bench.object.set_detour(at, unmeasured).is_err());
         for slot in [1, 4094] {
-            let via = DetourVia { device, class: None, slot, measured: None };
+            let via = DetourVia { device, class: None, slot, measured: None, line: false };
             bench.object.set_detour(at, via).unwrap();
         }
     });
@@ -170,5 +176,50 @@ fn bare_packets_get_a_header() {
             assert_eq!(header[12..], ethertype.to_be_bytes());
             assert_eq!(rest, packet);
         }
+    });
+}
+
+#[test]
+fn what_leaves_for_a_delay_line_is_numbered_while_there_is_room() {
+    let bytes = Sample::new("10.0.0.1", "10.0.0.2", Kind::Udp, (1, 2)).bytes();
+    bench(|bench| {
+        bench.arm_one(&rule("it", both(), detour(Loss::Always)), 1);
+        set(bench);
+        let [device, other] = bench.devices;
+        for (slot, hook) in (1..).zip(HOOKS) {
+            let via = DetourVia { device: other, class: None, slot, measured: Some(0), line: true };
+            bench.object.set_detour(DetourAt { rule: 0, device, hook }, via).unwrap();
+        }
+        let departures = bench.object.departures().unwrap();
+        departures.limit(5, false);
+        let begin = monotonic();
+        let mut sent = 0;
+        let mut all = |bench: &mut Bench, expected: u64| {
+            for _ in 0..20 {
+                let hook = HOOKS[sent as usize % 2];
+                let outcome = bench.send(hook, device, &bytes);
+                if outcome.code == NEXT {
+                    assert_eq!(outcome.bytes, bytes);
+                    continue;
+                }
+                // The first tag is in the frame; the second, which names the slot, in the metadata.
+                let number = (sent as u16).to_be_bytes();
+                let tag = [0x81, 0x00, number[0], number[1]];
+                assert_eq!(outcome.bytes, [&bytes[..12], &tag, &bytes[12..]].concat());
+                let left = departures.time(sent as u16).unwrap();
+                assert!(begin <= left && left <= monotonic());
+                sent += 1;
+            }
+            assert_eq!((sent, departures.sent()), (expected, expected));
+        };
+        all(bench, 5);
+        assert_eq!(failures(bench), 15);
+        departures.take();
+        all(bench, 6);
+        departures.take_all(6);
+        all(bench, 11);
+        departures.limit(0, false);
+        all(bench, 31);
+        assert_eq!(departures.time(31), None, "nothing was sent with that number");
     });
 }

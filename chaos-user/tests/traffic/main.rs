@@ -5,6 +5,7 @@
 
 mod cgroups;
 mod corruption;
+mod delay_line;
 mod detours;
 mod drops;
 mod duplicates;

@@ -1,9 +1,11 @@
 //! Packets held by the delay line: a TAP and a thread of this process.
 
+use std::sync::Arc;
+
 use super::settings::line;
-use super::{DetourError, Detours, MeasuredDelay, Surroundings, Way};
+use super::{DetourError, Detours, MeasuredDelay, Surroundings, Way, measurement};
 use crate::fault::FaultError;
-use crate::kernel::bpf::{DetourVia, Device};
+use crate::kernel::bpf::{BpfError, Departures, DetourVia, Device, Object};
 use crate::kernel::delay_line::{
     Config, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling, Slot,
 };
@@ -31,10 +33,16 @@ impl ByLine {
         detours: &Detours,
         share: f64,
         ways: &[Way],
+        departures: Departures,
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, FaultError> {
         let Surroundings { netns, seed, .. } = surroundings;
-        let config = Config { netns: Some((*netns).clone()), seed: *seed, ..Config::default() };
+        let config = Config {
+            netns: Some((*netns).clone()),
+            seed: *seed,
+            departures: Some(Arc::new(departures)),
+            ..Config::default()
+        };
         // Nothing is journalled: the device is gone with this process.
         let line = DelayLine::start(config).map_err(DetourError::from)?;
         let (name, index) = (line.tap_name().to_owned(), line.tap_index());
@@ -85,8 +93,9 @@ impl ByLine {
         Ok(format!("delay line ({}, {how})", self.name))
     }
 
-    pub(super) fn via(&self, slot: u16) -> DetourVia {
-        DetourVia { device: self.index, class: None, slot, measured: None }
+    pub(super) fn via(&self, impairment: usize, slot: u16) -> DetourVia {
+        let measured = measurement(impairment);
+        DetourVia { device: self.index, class: None, slot, measured, line: true }
     }
 
     pub(super) fn far_side(&self) -> Device {
@@ -99,10 +108,23 @@ impl ByLine {
         slots.filter_map(|(slot, _)| Some((*slot, line.evidence(*slot).ok()??))).collect()
     }
 
-    pub(super) fn measured(&self, name: &dyn Fn(usize) -> String) -> Vec<MeasuredDelay> {
+    /// By the kernel. What has no number, super-packets above all, is measured by the thread, where there
+    /// is nothing else.
+    pub(super) fn measured(
+        &self,
+        object: &Object,
+        name: &dyn Fn(usize) -> String,
+    ) -> Result<Vec<MeasuredDelay>, BpfError> {
         let evidence = self.evidence();
         let mut measured = Vec::new();
         for (number, (rule, _)) in self.rules.iter().enumerate() {
+            if let Some(index) = measurement(number)
+                && let Some(one) =
+                    MeasuredDelay::by_kernel(*rule, name(*rule), &object.held_times(index)?)
+            {
+                measured.push(one);
+                continue;
+            }
             let own = |slot: Slot| {
                 self.slots.iter().any(|(one, way)| *one == slot && way.impairment == number)
             };
@@ -117,7 +139,7 @@ impl ByLine {
                 measured.push(MeasuredDelay::new(*rule, name(*rule), held.count(), times));
             }
         }
-        measured
+        Ok(measured)
     }
 
     pub(super) fn remarks(&self) -> Vec<String> {
@@ -147,7 +169,9 @@ impl ByLine {
         let mut troubles = Vec::new();
         match line.status().map(|status| status.overruns) {
             Ok(Some(overruns @ 1..)) => {
-                troubles.push(format!("{overruns} packets came faster than the delay line reads"));
+                troubles.push(format!(
+                    "{overruns} packets were dropped: they came faster than the delay line reads"
+                ));
             }
             Err(stalled @ DelayLineError::Stalled(_)) => troubles.push(stalled.to_string()),
             // Why it has ended is told when it is stopped.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::settings::netem;
-use super::{DRAIN, DetourError, Detours, MeasuredDelay, Surroundings};
+use super::{DRAIN, DetourError, Detours, MEASURED, MeasuredDelay, Surroundings, measurement};
 use crate::fault::FaultError;
 use crate::fault::LinkUndo;
 use crate::fault::journal::{Entry, Record};
@@ -15,8 +15,6 @@ use crate::plan::Impairment;
 
 /// Names of detour devices begin with this; the number is their own.
 pub(super) const PREFIX: &str = "chaosn";
-/// Rules whose delay is measured; a measurement takes 104 KiB of the kernel's memory.
-const MEASURED: u32 = 128;
 /// The longest that a veth takes. So packets fit, whatever becomes of the devices' own limits.
 const MTU: u32 = 65_535;
 /// How often a number that is taken meanwhile is tried again.
@@ -40,11 +38,6 @@ pub(super) struct ByNetem {
 }
 
 impl ByNetem {
-    /// How many measurements the object needs for it.
-    pub(super) fn measurements(rules: usize) -> u32 {
-        u32::try_from(rules).map_or(MEASURED, |rules| rules.min(MEASURED))
-    }
-
     pub(super) fn make(
         detours: &Detours,
         share: f64,
@@ -118,8 +111,8 @@ impl ByNetem {
 
     pub(super) fn via(&self, impairment: usize, slot: u16) -> DetourVia {
         let class = self.classes.get(impairment).map(|class| class.to_u32());
-        let measured = u32::try_from(impairment).ok().filter(|&number| number < MEASURED);
-        DetourVia { device: self.near.0, class, slot, measured }
+        let measured = measurement(impairment);
+        DetourVia { device: self.near.0, class, slot, measured, line: false }
     }
 
     pub(super) fn measured(
@@ -130,12 +123,7 @@ impl ByNetem {
         let mut measured = Vec::new();
         for (number, (rule, _)) in (0..MEASURED).zip(&self.rules) {
             let held = object.held_times(number)?;
-            let (Some(mean), Some(p50), Some(p99)) =
-                (held.mean(), held.quantile(0.5), held.quantile(0.99))
-            else {
-                continue;
-            };
-            measured.push(MeasuredDelay::new(*rule, name(*rule), held.count(), [mean, p50, p99]));
+            measured.extend(MeasuredDelay::by_kernel(*rule, name(*rule), &held));
         }
         Ok(measured)
     }

@@ -27,7 +27,7 @@ use super::journal::{Entry, Journal};
 use super::ramp::Ramp;
 use crate::experiment::units::Span;
 use crate::host;
-use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, Mechanism, Object};
+use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, HeldTimes, Mechanism, Object};
 use crate::kernel::delay_line::{DelayLineError, Heartbeat, Slot};
 use crate::kernel::netlink::Link;
 use crate::kernel::netns::NetNs;
@@ -68,13 +68,9 @@ pub struct Detours {
 }
 
 impl Detours {
-    /// How many measurements the object needs room for if this one holds the packets.
-    pub(super) fn measurements(&self, holder: Option<Backend>) -> u32 {
-        match holder {
-            Some(Backend::Netem) => ByNetem::measurements(self.rules.len()),
-            // A delay line measures by itself.
-            _ => 0,
-        }
+    /// How many measurements the object needs room for.
+    pub(super) fn measurements(&self) -> u32 {
+        u32::try_from(self.rules.len()).map_or(MEASURED, |rules| rules.min(MEASURED))
     }
 
     /// Checks every setting, and says who would hold the packets; `None` if there are no detours.
@@ -98,6 +94,14 @@ impl Detours {
         }
         Ok(Some(backend))
     }
+}
+
+/// Rules whose delay is measured; a measurement takes 104 KiB of the kernel's memory.
+const MEASURED: u32 = 128;
+
+/// Where the delay of a rule is measured, by its place in [`Detours::rules`].
+fn measurement(impairment: usize) -> Option<u32> {
+    u32::try_from(impairment).ok().filter(|&number| number < MEASURED)
 }
 
 /// The packets of one rule at one place, by the number of what happens to them.
@@ -131,6 +135,12 @@ impl MeasuredDelay {
     fn new(slot: usize, rule: String, packets: u64, times: [Duration; 3]) -> Self {
         let [mean_ns, p50_ns, p99_ns] = times.map(|time| time.as_nanos() as u64);
         Self { slot, rule, packets, mean_ns, p50_ns, p99_ns }
+    }
+
+    /// The same, of what the kernel has measured; `None` if that is nothing.
+    fn by_kernel(slot: usize, rule: String, held: &HeldTimes) -> Option<Self> {
+        let times = [held.mean()?, held.quantile(0.5)?, held.quantile(0.99)?];
+        Some(Self::new(slot, rule, held.count(), times))
     }
 }
 
@@ -194,7 +204,9 @@ impl Detour {
         let made = match backend {
             Backend::Netem => ByNetem::make(detours, first, surroundings)
                 .map(|netem| Holder::Netem(Box::new(netem))),
-            _ => ByLine::make(detours, first, ways, surroundings).map(Holder::Line),
+            _ => object.departures().map_err(FaultError::from).and_then(|departures| {
+                ByLine::make(detours, first, ways, departures, surroundings).map(Holder::Line)
+            }),
         };
         let mut holder = match made {
             Ok(holder) => holder,
@@ -273,7 +285,7 @@ impl Detour {
     ) -> Result<Vec<MeasuredDelay>, DetourError> {
         match &*lock(&self.holder) {
             Holder::Netem(netem) => Ok(netem.measured(object, name)?),
-            Holder::Line(line) => Ok(line.measured(name)),
+            Holder::Line(line) => Ok(line.measured(object, name)?),
         }
     }
 
@@ -317,7 +329,7 @@ impl Holder {
     fn via(&self, impairment: usize, slot: u16) -> DetourVia {
         match self {
             Self::Netem(netem) => netem.via(impairment, slot),
-            Self::Line(line) => line.via(slot),
+            Self::Line(line) => line.via(impairment, slot),
         }
     }
 

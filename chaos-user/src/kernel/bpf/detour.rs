@@ -9,6 +9,8 @@
 //! - `skb->priority`, the class of a classful root;
 //! - in `skb->tstamp`, if its way is measured, the time at which it left, and a bit of the tag that
 //!   says so (not if its sender has put a time to come there, which the device's qdisc waits for);
+//! - instead of that, where it leaves the kernel, a second tag behind the first with a number, under
+//!   which the time is written down (not if it is a super-packet);
 //! - an Ethernet header (of zeroes where the device has none), so that any Ethernet device will do.
 //!
 //! At the far side's ingress the give-back program ([`Object::attach_give_back`]) pops the tag,
@@ -19,8 +21,8 @@
 //! the far side's own stack, which has no addresses.
 //!
 //! Nothing is swallowed: the packet passes when no detour is set, when the detour lease or the lease
-//! has run out, when the rule's window is over, and when the detour's device is gone or its MTU too
-//! small. Packets that are held when a rule ends come back all the same, as long as the give-back
+//! has run out, when the rule's window is over, when the detour's device is gone or its MTU too
+//! small, and when as many packets as can wait for the delay line. Packets that are held when a rule ends come back all the same, as long as the give-back
 //! program and its far side are there: take those away last, after the longest delay.
 //!
 //! Whoever makes detour devices must keep other faults off them: a packet on a detour is not the
@@ -34,7 +36,7 @@ use aya::maps::{Array, HashMap, MapData, MapError, MapInfo, loaded_maps};
 use aya::programs::TcAttachType;
 use chaos_common::Hook;
 use chaos_common::control::Control;
-use chaos_common::detour::{Detour, DetourKey, HOMES, Home};
+use chaos_common::detour::{Detour, DetourKey, HOMES, Home, measure};
 
 use super::attach::TcProgram;
 use super::object::map_error;
@@ -61,10 +63,13 @@ pub struct DetourVia {
     /// 1 to 4094, and of this [`DetourAt`] alone.
     pub slot: u16,
     /// Where it is counted how long packets were held, below [`Sizes::delays`]: several ways can share
-    /// it. For detours that keep packets in the kernel; others lose the time that is on them.
+    /// it.
     ///
     /// [`Sizes::delays`]: super::Sizes::delays
     pub measured: Option<u32>,
+    /// The packets leave the kernel, for a delay line that has this object's
+    /// [`Departures`](super::Departures).
+    pub line: bool,
 }
 
 const DETOURS: &str = "DETOURS";
@@ -78,7 +83,7 @@ impl Object {
     /// that is held keeps the home of its slot, so give a slot to something else only when its
     /// packets are back.
     pub fn set_detour(&mut self, at: DetourAt, via: DetourVia) -> Result<(), BpfError> {
-        let DetourVia { device, class, slot, measured } = via;
+        let DetourVia { device, class, slot, measured, line } = via;
         if slot == 0 || u32::from(slot) >= HOMES - 1 {
             return Err(BpfError::NoRoom {
                 what: "detour slots",
@@ -91,10 +96,16 @@ impl Object {
             let (needed, room) = (needed as usize + 1, room as usize);
             return Err(BpfError::NoRoom { what: "measured ways", needed, room });
         }
+        let measure = match (line, measured) {
+            (true, _) => measure::NUMBERED,
+            (false, Some(_)) => measure::STAMPED,
+            (false, None) => measure::NOT,
+        };
         let home = Home {
             ifindex: at.device,
             hook: at.hook.index() as u32,
-            delays: measured.unwrap_or(0),
+            delays: measured.unwrap_or(u32::MAX),
+            measure,
         };
         let mut homes: Array<_, Home> =
             Array::try_from(map(self.ebpf(), HOMES_MAP)?).map_err(map_error(HOMES_MAP))?;
@@ -103,7 +114,7 @@ impl Object {
             ifindex: device,
             priority: class.unwrap_or(0),
             slot: u32::from(slot),
-            timed: u32::from(measured.is_some()),
+            measure,
         };
         let mut detours: HashMap<_, DetourKey, Detour> =
             HashMap::try_from(map(self.ebpf(), DETOURS)?).map_err(map_error(DETOURS))?;

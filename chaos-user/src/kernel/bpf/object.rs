@@ -6,13 +6,14 @@ use std::sync::Arc;
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use chaos_common::control::{Control, state};
+use chaos_common::detour::DEPARTURES;
 use chaos_common::flow::Matches;
 use chaos_common::rule::{Rule, action};
 use chaos_common::table::{MASKS, Mask, RuleKey};
 use chaos_common::{BANKS, HOOKS, Hook, MAX_MASKS};
 
 use super::slab::Slab;
-use super::{BpfError, Counters};
+use super::{BpfError, Counters, Departures};
 use crate::plan::Tables;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos.o"));
@@ -26,6 +27,8 @@ pub struct Sizes {
     pub entries: u32,
     /// Ways of held packets that are measured apart: 104 KiB each.
     pub delays: u32,
+    /// Whether packets go to a delay line: 512 KiB for when they left.
+    pub line: bool,
 }
 
 impl Sizes {
@@ -33,7 +36,7 @@ impl Sizes {
     pub fn of(tables: &Tables) -> Self {
         let rules = tables.rules.len().max(tables.slots as usize) as u32;
         let entries = (tables.entries.len() as u32 * 2).max(32);
-        Self { rules: rules.max(16), entries, delays: 1 }
+        Self { rules: rules.max(16), entries, delays: 1, line: false }
     }
 }
 
@@ -109,6 +112,7 @@ impl Object {
             .map_max_entries("SEQUENCES", sizes.rules)
             .map_max_entries("RULE_COUNTERS", sizes.rules)
             .map_max_entries("DELAYS", sizes.delays.max(1))
+            .map_max_entries("DEPARTURES", if sizes.line { DEPARTURES } else { 1 })
             .load(OBJECT)
             .map_err(|error| BpfError::Load(Box::new(error)))?;
         let control = Slab::map(array(&mut ebpf, "CONTROL")?, 1)?;
@@ -129,6 +133,13 @@ impl Object {
     /// For whoever keeps the lease or must disarm in a hurry.
     pub fn lease(&self) -> LeaseHandle {
         LeaseHandle(Arc::clone(&self.control))
+    }
+
+    /// For the delay line that [`DetourVia::line`](super::DetourVia::line) speaks of.
+    pub fn departures(&mut self) -> Result<Departures, BpfError> {
+        let times = if self.sizes.line { DEPARTURES as usize } else { 1 };
+        let queue = Slab::map(array(&mut self.ebpf, "QUEUE")?, 1)?;
+        Ok(Departures::new(queue, Slab::map(array(&mut self.ebpf, "DEPARTURES")?, times)?))
     }
 
     /// Fills the idle bank; nothing changes for packets until [`Self::flip`].

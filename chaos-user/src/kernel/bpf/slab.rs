@@ -107,6 +107,18 @@ impl<T: Pod> Slab<T> {
     }
 }
 
+impl Slab<u64> {
+    /// One element, which the kernel stores whole.
+    pub(crate) fn load(&self, index: usize) -> Option<u64> {
+        if index >= self.elements {
+            return None;
+        }
+        // SAFETY: inside the mapping and aligned to eight bytes.
+        let word = unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(index)) };
+        Some(word.load(Ordering::Acquire))
+    }
+}
+
 impl<T> Drop for Slab<T> {
     fn drop(&mut self) {
         // SAFETY: exactly the range that `map` got; references into it borrow `self`.

@@ -97,8 +97,8 @@ impl Durations {
 pub struct Evidence {
     /// What happened to its packets.
     pub counters: Counters,
-    /// How long released packets were held: from when they were read from the TAP until they were
-    /// handed back to the kernel, to three digits.
+    /// How long released packets were held: from when they left, or were read from the TAP where that
+    /// is not known, until they were handed back to the kernel, to three digits.
     pub hold: Durations,
     /// How long after its deadline each of them left.
     pub lateness: Durations,

@@ -31,6 +31,11 @@ impl Frame {
         &self.head[..self.length.min(HEAD)]
     }
 
+    /// The same, for a change that leaves its length.
+    pub(super) fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.head[..self.length.min(HEAD)]
+    }
+
     /// Bytes of memory that it occupies.
     pub(super) fn footprint(&self) -> u32 {
         let pieces = self.pieces.iter().flatten().map(|piece| piece.len()).sum::<usize>();

@@ -16,13 +16,16 @@ use super::line::{Line, Slot};
 use super::pace::{Pace, Scheduling, boottime, monotonic};
 use super::setting::Setting;
 use super::tap::{Queues, Segmentation, Tap};
-use super::worker::{Command, Pulse, Worker};
+use super::worker::{Command, Pulse, Settings, Worker};
+use crate::kernel::bpf::Departures;
 use crate::kernel::netns::NetNs;
 
 /// The kernel puts the first free number in.
 const NAME: &str = "chaosd%d";
 /// How long the worker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The share of the queue that is filled. Processors can count at the same time, and send after it.
+const ROOM: (u64, u64) = (3, 4);
 /// How soon it gives a sign of life after the machine has slept.
 const WAKING: Duration = Duration::from_millis(500);
 
@@ -35,7 +38,7 @@ pub struct Config {
     /// How packets are cut when they enter.
     pub segmentation: Segmentation,
     /// How many packets can wait in the kernel to be read; more are dropped and counted as
-    /// overruns.
+    /// overruns. Programs that know of `departures` send no more than three quarters of it.
     pub queue_length: u32,
     /// How many bytes of memory held packets may occupy. Further ones are delivered at once, or
     /// dropped where the slot asks for it.
@@ -47,6 +50,9 @@ pub struct Config {
     pub seed: u64,
     /// SCHED_FIFO priority of the worker, 1 to 99; 0 does not ask for it.
     pub realtime: u8,
+    /// What the programs that send packets here write down; with it packets are held from when they
+    /// left, and pass when the queue is full. `None` holds them from when they are read.
+    pub departures: Option<Arc<Departures>>,
     /// Several workers, for hosts with many cores and many busy slots; `None` is one.
     pub parallel: Option<Parallel>,
 }
@@ -61,6 +67,7 @@ impl Default for Config {
             spin: Duration::from_micros(80),
             seed: 0,
             realtime: 10,
+            departures: None,
             parallel: None,
         }
     }
@@ -123,6 +130,10 @@ impl DelayLine {
     /// From now on the device exists, but nothing reaches it until the data plane redirects
     /// packets there.
     pub fn start(config: Config) -> Result<Self, DelayLineError> {
+        if let Some(departures) = &config.departures {
+            let per_packet = config.segmentation == Segmentation::PerPacket;
+            departures.limit(u64::from(config.queue_length) * ROOM.0 / ROOM.1, per_packet);
+        }
         let count = config.parallel.as_ref().map_or(1, |parallel| parallel.queues.get());
         let queues = if count == 1 { Queues::One } else { Queues::Many };
         let (segmentation, length) = (config.segmentation, config.queue_length);
@@ -249,7 +260,11 @@ impl Lane {
         let (waker, beater) = (Arc::clone(&wake), Pulse(Arc::clone(&pulse)));
         let (netns, seed, realtime) = (config.netns.clone(), config.seed, config.realtime);
         let memory = config.memory / usize::from(lanes);
-        let spin = config.spin.as_nanos() as u64;
+        let settings = Settings {
+            spin: config.spin.as_nanos() as u64,
+            alone: lanes == 1,
+            departures: config.departures.clone(),
+        };
         let thread = thread::Builder::new().name("chaos-delay".into()).spawn(move || {
             let made = (|| {
                 if let Some(netns) = netns {
@@ -257,7 +272,7 @@ impl Lane {
                 }
                 let line = Line::new(monotonic(), seed, memory);
                 let (tap, pace) = (tap()?, Pace::new(realtime)?);
-                Worker::new(tap, line, pace, (spin, lanes == 1), orders, waker, beater)
+                Worker::new(tap, line, pace, settings, orders, waker, beater)
             })();
             match made {
                 Ok(mut worker) => {

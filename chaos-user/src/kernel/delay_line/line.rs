@@ -45,6 +45,8 @@ pub struct Due<F> {
     pub frame: F,
     /// Its slot.
     pub slot: Slot,
+    /// When it arrived, in ns.
+    pub arrived: u64,
     /// When it should leave, in ns.
     pub deadline: u64,
 }
@@ -164,7 +166,7 @@ impl<F> Line<F> {
         if let Some(state) = &mut self.slots[usize::from(held.slot.0)] {
             state.evidence.released(held.arrived, deadline, now);
         }
-        Due { frame: held.frame, slot: held.slot, deadline }
+        Due { frame: held.frame, slot: held.slot, arrived: held.arrived, deadline }
     }
 
     /// When the next frame is due.

@@ -36,7 +36,7 @@ fn slots_do_not_mix() {
     assert_eq!(line.offer(slot(2), &arrival(0), 100, 'c'), Offer::Stray('c'));
     assert_eq!(line.next_deadline(), Some(MS));
     assert_eq!(line.due(MS - 1), None);
-    let due = Due { frame: 'b', slot: slot(4094), deadline: MS };
+    let due = Due { frame: 'b', slot: slot(4094), arrived: 0, deadline: MS };
     assert_eq!(line.due(MS), Some(due));
     assert_eq!(line.due(MS), None);
     assert_eq!(line.due(10 * MS).unwrap().frame, 'a');

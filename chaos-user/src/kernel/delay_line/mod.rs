@@ -10,6 +10,8 @@
 //! - A packet enters by a push of an 802.1Q tag whose VLAN identifier is its [`Slot`], and a
 //!   redirect to the TAP's egress. The tag survives segmentation offload, and one device serves
 //!   every slot of a namespace, whichever devices and directions they belong to.
+//! - A second tag after it can carry a number, which a bit of the first announces: the time at which
+//!   the packet left is under that number in the object's [`Departures`](crate::kernel::bpf::Departures).
 //! - It comes back, unchanged and still tagged, at the TAP's ingress. A program there pops the tag,
 //!   marks the packet, and redirects it to the egress or the ingress of the slot's device, where
 //!   the mark lets it pass.

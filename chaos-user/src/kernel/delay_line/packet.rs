@@ -1,18 +1,22 @@
 //! What the line must know about a frame from the TAP: its slot, its size on the wire, its flow.
 
+use std::ops::Range;
+
 use chaos_common::decide::mix;
+use chaos_common::detour;
 
 use super::line::Slot;
 
 /// Bytes of `struct virtio_net_hdr`, which precedes each frame.
 pub(super) const VNET_HEADER: usize = 10;
-/// Bytes of the 802.1Q tag that carries the slot.
+/// Bytes of the 802.1Q tag that carries the slot, and of that which carries the number.
 const TAG: usize = 4;
 const MAC_ADDRESSES: usize = 12;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-const ETHERTYPE_VLAN: [u16; 2] = [0x8100, 0x88a8];
+const ETHERTYPE_8021Q: u16 = 0x8100;
+const ETHERTYPE_VLAN: [u16; 2] = [ETHERTYPE_8021Q, 0x88a8];
 const HOP_BY_HOP: u8 = 0;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -22,7 +26,10 @@ const UDP: u8 = 17;
 pub(super) struct Summary {
     /// `None` for a frame that the data plane did not tag.
     pub(super) slot: Option<Slot>,
-    /// Bytes on the wire, all segments together, without the tag.
+    /// Under which the data plane has written down when it left; see
+    /// [`Departures`](crate::kernel::bpf::Departures).
+    pub(super) number: Option<u16>,
+    /// Bytes on the wire, all segments together, without the tags.
     pub(super) bytes: u32,
     /// Packets on the wire.
     pub(super) packets: u32,
@@ -32,14 +39,14 @@ pub(super) struct Summary {
 
 /// Reads the beginning of a frame, which starts with the vnet header; `length` is all of it.
 pub(super) fn summarise(head: &[u8], length: usize) -> Summary {
-    let bytes = length.saturating_sub(VNET_HEADER + TAG) as u32;
     let frame = head.get(VNET_HEADER..).unwrap_or_default();
-    let slot = match be16(frame, MAC_ADDRESSES) {
-        Some(0x8100) => be16(frame, MAC_ADDRESSES + 2).and_then(|tci| Slot::new(tci & 0xfff)),
-        _ => None,
-    };
-    let (flow, headers) = network(frame, MAC_ADDRESSES + TAG);
-    let headers = headers.saturating_sub(TAG) as u32;
+    let tci = tci(frame, MAC_ADDRESSES);
+    let slot = tci.and_then(|tci| Slot::new(detour::slot(tci.into()) as u16));
+    let number = number(frame);
+    let tags = if number.is_some() { 2 * TAG } else { TAG };
+    let bytes = length.saturating_sub(VNET_HEADER + tags) as u32;
+    let (flow, headers) = network(frame, MAC_ADDRESSES + tags);
+    let headers = headers.saturating_sub(tags) as u32;
     // gso_size is in host order for a legacy device.
     let segment = match head.get(4..6) {
         Some(&[low, high]) => u32::from(u16::from_ne_bytes([low, high])),
@@ -49,7 +56,28 @@ pub(super) fn summarise(head: &[u8], length: usize) -> Summary {
         0 => 1,
         _ => bytes.saturating_sub(headers).div_ceil(segment).max(1),
     };
-    Summary { slot, bytes: bytes + (packets - 1) * headers, packets, flow }
+    Summary { slot, number, bytes: bytes + (packets - 1) * headers, packets, flow }
+}
+
+/// The number of a frame that begins with the vnet header.
+pub(super) fn number_of(head: &[u8]) -> Option<u16> {
+    number(head.get(VNET_HEADER..)?)
+}
+
+/// Where [`number_of`] finds it.
+pub(super) const NUMBER: Range<usize> = {
+    let at = VNET_HEADER + MAC_ADDRESSES + TAG + 2;
+    at..at + 2
+};
+
+fn number(frame: &[u8]) -> Option<u16> {
+    let numbered = tci(frame, MAC_ADDRESSES).is_some_and(|tci| detour::is_timed(tci.into()));
+    if numbered { tci(frame, MAC_ADDRESSES + TAG) } else { None }
+}
+
+/// What the 802.1Q tag at `at` carries, if there is one.
+fn tci(frame: &[u8], at: usize) -> Option<u16> {
+    if be16(frame, at) == Some(ETHERTYPE_8021Q) { be16(frame, at + 2) } else { None }
 }
 
 /// The flow, and where the payload of its transport begins. `at` is the place of an ethertype.

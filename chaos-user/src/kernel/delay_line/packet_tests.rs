@@ -40,6 +40,23 @@ fn the_slot_is_the_vlan_identifier_without_priority_bits() {
 }
 
 #[test]
+fn a_number_is_in_a_second_tag_that_the_first_announces() {
+    let rest = ipv4_tcp(1000, 1000);
+    let number = [&[0x81, 0x00, 0x12, 0x34], &rest[..]].concat();
+    let plain = summary(&tagged(0, 1, &rest));
+    let numbered = summary(&tagged(0, 0x1001, &number));
+    assert_eq!(numbered, Summary { number: Some(0x1234), ..plain });
+    assert_eq!(plain.number, None);
+    // A tag of the packet's own.
+    assert_eq!(summary(&tagged(0, 1, &number)).number, None);
+    let mut frame = tagged(0, 0x1001, &number);
+    assert_eq!(number_of(&frame), Some(0x1234));
+    assert_eq!(frame[NUMBER], [0x12, 0x34]);
+    frame.truncate(NUMBER.start);
+    assert_eq!(number_of(&frame), None);
+}
+
+#[test]
 fn a_super_packet_counts_what_its_segments_have_on_the_wire() {
     let headers = 14 + 20 + 32;
     let plain = summary(&tagged(0, 1, &ipv4_tcp(1, 1000)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
+use chaos_common::detour::NO_NUMBER;
 use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
 
@@ -16,9 +17,10 @@ use super::frame::{Frame, Pool};
 use super::handle::Status;
 use super::line::{Due, Line, Offer, Slot};
 use super::pace::{Pace, boottime, monotonic};
-use super::packet::summarise;
+use super::packet::{NUMBER, number_of, summarise};
 use super::setting::Setting;
 use super::tap::{DeviceWatch, Tap};
+use crate::kernel::bpf::Departures;
 
 /// Frames read, or released, before the other side gets its turn.
 const BATCH: usize = 64;
@@ -30,6 +32,8 @@ const BEAT: u64 = 1_000_000;
 const WATCH: u64 = 100_000_000;
 /// This close to a deadline nothing else is begun.
 const POISED: u64 = 3_000;
+/// No frame waits longer to be read. Clocks of different time namespaces are further apart.
+const TRUSTED: u64 = 10_000_000_000;
 /// How many frames are still taken from the TAP when the line ends. No more can be queued.
 const LAST_FRAMES: usize = 1 << 20;
 
@@ -46,6 +50,17 @@ impl Drop for Pulse {
     }
 }
 
+/// How a worker works.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// How long before a deadline it stops sleeping, in ns.
+    pub(super) spin: u64,
+    /// No other worker shares the device.
+    pub(super) alone: bool,
+    /// When packets left, if whoever sends them says it.
+    pub(super) departures: Option<Arc<Departures>>,
+}
+
 /// The state of the worker thread.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -57,9 +72,7 @@ pub(super) struct Worker {
     pub(super) commands: Receiver<Command>,
     pub(super) wake: Arc<EventFd>,
     pub(super) pulse: Pulse,
-    pub(super) spin: u64,
-    /// No other worker shares the device.
-    pub(super) alone: bool,
+    pub(super) settings: Settings,
     pool: Pool,
     watch: DeviceWatch,
     targets: BTreeMap<Slot, u32>,
@@ -72,7 +85,7 @@ impl Worker {
         tap: Tap,
         line: Line<Box<Frame>>,
         pace: Pace,
-        (spin, alone): (u64, bool),
+        settings: Settings,
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
         pulse: Pulse,
@@ -86,8 +99,7 @@ impl Worker {
             commands,
             wake,
             pulse,
-            spin,
-            alone,
+            settings,
             pool: Pool::default(),
             watch: DeviceWatch::new()?,
             targets: BTreeMap::new(),
@@ -131,7 +143,7 @@ impl Worker {
     pub(super) fn retire(&mut self, slot: Slot) -> Option<Evidence> {
         self.targets.remove(&slot);
         for due in self.line.retire(slot, monotonic()) {
-            self.deliver(due.slot, due.frame);
+            self.deliver(due.slot, due.arrived, due.frame);
         }
         self.line.evidence(slot).cloned()
     }
@@ -157,11 +169,7 @@ impl Worker {
     /// Takes in a batch of frames; stops early when a deadline has come.
     fn read(&mut self) -> Result<usize, DelayLineError> {
         for count in 0..BATCH {
-            let tap = &self.tap;
-            let frame = self.pool.read(|slices| tap.read(slices));
-            let Some(frame) = frame.map_err(|errno| self.read_error(errno))? else {
-                return Ok(count);
-            };
+            let Some(frame) = self.next_frame()? else { return Ok(count) };
             let now = monotonic();
             self.accept(frame, now);
             if self.line.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -171,18 +179,41 @@ impl Worker {
         Ok(BATCH)
     }
 
+    /// The next frame that waits in the TAP.
+    fn next_frame(&mut self) -> Result<Option<Box<Frame>>, DelayLineError> {
+        let departures = self.settings.departures.as_deref();
+        let sent = departures.map(Departures::sent);
+        let tap = &self.tap;
+        let frame = self.pool.read(|slices| tap.read(slices));
+        let frame = frame.map_err(|errno| self.read_error(errno))?;
+        match (departures, sent) {
+            (Some(departures), _) if frame.is_some() => departures.take(),
+            (Some(departures), Some(sent)) if self.settings.alone => departures.take_all(sent),
+            _ => {}
+        }
+        Ok(frame)
+    }
+
+    /// When a frame left, if that is known. One that leaves no trace but its number can find that of
+    /// another packet there, which had the number after it.
+    fn departed(&self, number: Option<u16>, now: u64) -> Option<u64> {
+        let at = self.settings.departures.as_ref()?.time(number?)?;
+        (at <= now && now - at < TRUSTED).then_some(at)
+    }
+
     fn accept(&mut self, frame: Box<Frame>, now: u64) {
         let summary = summarise(frame.head(), frame.len());
         let Some(slot) = summary.slot else {
             self.line.stray();
             return self.pool.recycle(frame);
         };
+        let at = self.departed(summary.number, now).unwrap_or(now);
         let arrival =
-            Arrival { at: now, bytes: summary.bytes, packets: summary.packets, flow: summary.flow };
+            Arrival { at, bytes: summary.bytes, packets: summary.packets, flow: summary.flow };
         let footprint = frame.footprint();
         match self.line.offer(slot, &arrival, footprint, frame) {
             Offer::Held => {}
-            Offer::Deliver(frame) => self.deliver(slot, frame),
+            Offer::Deliver(frame) => self.deliver(slot, at, frame),
             Offer::Drop(frame) | Offer::Stray(frame) => self.pool.recycle(frame),
         }
     }
@@ -191,7 +222,7 @@ impl Worker {
     fn release(&mut self) -> u64 {
         let mut now = monotonic();
         for _ in 0..BATCH {
-            let Some(Due { frame, slot, .. }) = self.line.due(now) else {
+            let Some(Due { frame, slot, arrived, .. }) = self.line.due(now) else {
                 match self.line.next_deadline() {
                     Some(deadline) if deadline <= now + POISED => {
                         while now < deadline {
@@ -203,13 +234,20 @@ impl Worker {
                     _ => break,
                 }
             };
-            self.deliver(slot, frame);
+            self.deliver(slot, arrived, frame);
             now = monotonic();
         }
         now
     }
 
-    fn deliver(&mut self, slot: Slot, frame: Box<Frame>) {
+    fn deliver(&mut self, slot: Slot, arrived: u64, mut frame: Box<Frame>) {
+        // The kernel must not measure by the time of another packet.
+        if let (Some(departures), Some(number)) =
+            (&self.settings.departures, number_of(frame.head()))
+            && departures.time(number) != Some(arrived)
+        {
+            frame.head_mut()[NUMBER].copy_from_slice(&NO_NUMBER.to_be_bytes());
+        }
         if self.tap.write(&frame.slices()).is_err() {
             self.line.refused(slot);
         }
@@ -248,7 +286,7 @@ impl Worker {
                 self.pool.recycle(due.frame);
             }
         }
-        if self.targets.is_empty() && self.alone {
+        if self.targets.is_empty() && self.settings.alone {
             return Err(DelayLineError::TargetGone { ifindex });
         }
         self.find_lost()
@@ -257,7 +295,7 @@ impl Worker {
     fn wait(&mut self, now: u64) -> Result<(), DelayLineError> {
         let idle = now + IDLE;
         let until = match self.line.next_deadline() {
-            Some(deadline) => deadline.saturating_sub(self.spin).min(idle),
+            Some(deadline) => deadline.saturating_sub(self.settings.spin).min(idle),
             None => idle,
         };
         if until <= now {
@@ -276,18 +314,16 @@ impl Worker {
             if number % BATCH == 0 {
                 self.beat();
             }
-            let tap = &self.tap;
-            let frame = self.pool.read(|slices| tap.read(slices));
-            let Some(frame) = frame.map_err(|errno| self.read_error(errno))? else { break };
+            let Some(frame) = self.next_frame()? else { break };
             self.accept(frame, now);
         }
         let mut left = 0;
-        while let Some(Due { frame, slot, .. }) = self.line.due_any(monotonic()) {
+        while let Some(Due { frame, slot, arrived, .. }) = self.line.due_any(monotonic()) {
             if left % BATCH == 0 {
                 self.beat();
             }
             left += 1;
-            self.deliver(slot, frame);
+            self.deliver(slot, arrived, frame);
         }
         Ok(())
     }
