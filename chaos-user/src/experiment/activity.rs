@@ -104,4 +104,11 @@ impl Phases {
             Phase::After => self.after,
         }
     }
+
+    /// Whether all of `others` are among them.
+    pub const fn hold(self, others: Self) -> bool {
+        (self.before || !others.before)
+            && (self.fault || !others.fault)
+            && (self.after || !others.after)
+    }
 }

@@ -94,7 +94,31 @@ pub(super) fn in_phase(
     if judged.is_empty() {
         judged.extend(all.last());
     }
+    if phase == Phase::Fault {
+        judged.extend(across(spec, events, timeline, grace));
+        judged.sort_by_key(|look| look.ended);
+    }
     expectation(spec, Some(phase), false, &judged)
+}
+
+/// Looks that failed across a change, such as those that hang from the fault until it is over. They
+/// are held against the system where it is expected to hold on both sides of the change; one that
+/// succeeded says about neither side enough.
+fn across<'a>(
+    spec: &'a ProbeSpec,
+    events: &'a [Event],
+    timeline: &'a Timeline,
+    grace: u64,
+) -> impl Iterator<Item = Look<'a>> {
+    looks(events, timeline, &spec.name)
+        .filter(|look| matches!(look.result.role, Role::Before | Role::During | Role::After))
+        .filter(|look| look.result.met != Some(true))
+        .filter(move |look| {
+            timeline.crossing(look.result.began, look.ended).is_some_and(|crossing| {
+                let began = look.result.began.max(crossing.since);
+                spec.during.hold(crossing.phases) && began >= crossing.since.saturating_add(grace)
+            })
+        })
 }
 
 /// What a probe that is run once (or until it holds) showed.

@@ -11,6 +11,9 @@ mod recovered;
 mod targets;
 mod timeline;
 
+#[cfg(test)]
+mod tests;
+
 pub use expectation::{Expectation, Failure};
 pub use failure::{FailureReport, LoggedLine};
 pub use judge::{FaultReport, Findings, Judgement, Metrics, Question, Status, Verdict, judge};

@@ -32,12 +32,15 @@ pub(super) fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -
     // Until when it took, as long as all came back.
     let mut latest = Some(healed);
     for spec in expected {
+        let within = spec.within.unwrap_or(info.recovery_within);
+        let late = healed.saturating_add(within.nanos());
+        // One that hung from before until it was too late leaves no time for another.
+        let hung = |look: &Look<'_>| look.result.met != Some(true) && look.ended > late;
         let after: Vec<Look<'_>> = looks(events, timeline, &spec.name)
-            .filter(|look| look.phase == Some(Phase::After))
+            .filter(|look| look.phase == Some(Phase::After) || hung(look))
             .filter(|look| matches!(look.result.role, Role::During | Role::After))
             .collect();
         let last_failed = after.iter().rposition(|look| look.result.met != Some(true));
-        let within = spec.within.unwrap_or(info.recovery_within);
         match after.get(last_failed.map_or(0, |at| at + 1)) {
             None if after.is_empty() => {
                 if status == Status::Holds {

@@ -1,6 +1,6 @@
 //! Which phase of a run a moment belongs to.
 
-use crate::experiment::Phase;
+use crate::experiment::{Phase, Phases};
 use crate::run::{Event, What};
 
 /// When a fault was what, in the log's time.
@@ -12,6 +12,26 @@ struct Window {
     active: Option<u64>,
     healing: Option<u64>,
     healed: Option<u64>,
+}
+
+impl Window {
+    fn healing(&self) -> u64 {
+        self.healing.unwrap_or(u64::MAX)
+    }
+
+    /// Whether it is in force for the whole of that time.
+    fn covers(&self, from: u64, until: u64) -> bool {
+        self.active.is_some_and(|active| active <= from) && until <= self.healing()
+    }
+}
+
+/// What a look reaches into that overlaps with a change and with the time before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crossing {
+    /// The phases that it is about: each change counts to those on both of its sides.
+    pub phases: Phases,
+    /// Since when the fault was active that it first reaches into.
+    pub since: u64,
 }
 
 /// The windows of all faults.
@@ -64,6 +84,40 @@ impl Timeline {
             return Some(Phase::Fault);
         }
         (began >= self.healed()?).then_some(Phase::After)
+    }
+
+    /// What a look that belongs to no phase reaches into, if it can be held against the system under
+    /// the fault: it began before a fault and went on into it, or went on until one was gone. `None`
+    /// for what lies within a change or after a fault alone, where the system may be recovering.
+    pub fn crossing(&self, began: u64, ended: u64) -> Option<Crossing> {
+        if self.phase(began, ended).is_some() {
+            return None;
+        }
+        let before = self.faults().map(|window| window.arming).min().is_some_and(|at| began < at);
+        let active: Vec<u64> = self
+            .faults()
+            .filter(|window| began < window.healing())
+            .filter_map(|window| Some((window.arming, window.active?)))
+            .filter(|(arming, active)| ended > if before { *arming } else { *active })
+            .map(|(_, active)| active)
+            .collect();
+        let latest = active.iter().copied().filter(|active| *active <= began).max();
+        let since = latest.or_else(|| active.iter().copied().min())?;
+        let forced = |from, until| self.faults().any(|window| window.covers(from, until));
+        let healing = |window: &Window| {
+            let healed = window.healed.unwrap_or(u64::MAX);
+            began < healed && window.healing() < ended && !forced(window.healing(), healed)
+        };
+        // Armed when another was gone already.
+        let again = |window: &Window| {
+            let active = window.active.unwrap_or(u64::MAX);
+            let later = self.faults().any(|other| other.healing() <= window.arming);
+            began < active && window.arming < ended && later && !forced(window.arming, active)
+        };
+        let after = self.faults().any(|window| healing(window) || again(window));
+        let first = self.faults().min_by_key(|window| window.arming)?;
+        let before = began < first.active.unwrap_or(u64::MAX);
+        Some(Crossing { phases: Phases { before, fault: true, after }, since })
     }
 
     /// When the fault that was active then had become so.

@@ -4,6 +4,7 @@ use maud::{Markup, html as markup};
 
 use super::axis::{Axis, WIDTH, grid, n, shades, short};
 use super::ticked;
+use crate::experiment::Phases;
 use crate::report::terminal::moment;
 use crate::run::{Event, ProbeResult, Role, RunInfo, What};
 use crate::verdict::Timeline;
@@ -72,7 +73,7 @@ pub(super) fn section(info: &RunInfo, events: &[Event], timeline: &Timeline, axi
                         @for (at, name) in names.iter().enumerate() {
                             @let y = TOP + ROW * (windows.len() + at) as f64;
                             (label(name, y, ""))
-                            (marks(name, y + ROW / 2.0, events, timeline, axis))
+                            (marks(name, y + ROW / 2.0, info, events, timeline, axis))
                         }
                     }
                 }
@@ -122,12 +123,21 @@ fn label(name: &str, y: f64, before: &str) -> Markup {
     }
 }
 
-fn marks(name: &str, middle: f64, events: &[Event], timeline: &Timeline, axis: Axis) -> Markup {
+fn marks(
+    name: &str,
+    middle: f64,
+    info: &RunInfo,
+    events: &[Event],
+    timeline: &Timeline,
+    axis: Axis,
+) -> Markup {
     let mut drawn: Vec<Drawn> = Vec::new();
+    let spec = info.probes.iter().find(|spec| spec.name == name);
+    let during = spec.map_or(Phases::NONE, |spec| spec.during);
     for event in events {
         let What::Done(result) = &event.event else { continue };
         if result.name == name {
-            Drawn::add(&mut drawn, result, timeline, axis);
+            Drawn::add(&mut drawn, result, during, timeline, axis);
         }
     }
     markup! {
@@ -151,11 +161,21 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn add(drawn: &mut Vec<Self>, result: &ProbeResult, timeline: &Timeline, axis: Axis) {
+    fn add(
+        drawn: &mut Vec<Self>,
+        result: &ProbeResult,
+        during: Phases,
+        timeline: &Timeline,
+        axis: Axis,
+    ) {
         let ended = result.began.saturating_add(result.took);
         let held = result.met.unwrap_or(result.error.is_none());
         let steady = matches!(result.role, Role::Before | Role::During | Role::After);
-        let mark = if steady && timeline.phase(result.began, ended).is_none() {
+        let missed = || {
+            let crossing = timeline.crossing(result.began, ended);
+            !held && crossing.is_some_and(|crossing| during.hold(crossing.phases))
+        };
+        let mark = if steady && timeline.phase(result.began, ended).is_none() && !missed() {
             Mark::Unjudged
         } else if held {
             Mark::Ok
