@@ -154,7 +154,12 @@ impl RunArgs {
             clearance,
         };
         let observer = |event: &crate::run::Event| live.event(event);
-        let log = EventLog::new(&clock, values.redactor.clone(), Some(folder.log()?), &observer);
+        let log = EventLog::new(
+            &clock,
+            values.variables.redactor().clone(),
+            Some(folder.log()?),
+            &observer,
+        );
         let target = experiment.target.iter();
         let target = target.map(|(key, value)| (format!("target.{key}"), value.clone().into()));
         let variables = values.variables.clone().with(target);

@@ -15,8 +15,10 @@ mod observe;
 mod operations;
 mod pressure;
 mod provider;
+mod redact;
 mod scaffold;
 mod schema;
+mod secret_forms;
 mod service;
 mod subject;
 mod tolerance;
@@ -43,6 +45,7 @@ pub use observe::{
 pub use operations::{Operations, Within};
 pub use pressure::{Confined, PressureSpec};
 pub use provider::{Arguments, HttpCall, ProcessCall, Provider, TcpCall};
+pub use redact::Redactor;
 pub use scaffold::{Service, scaffold};
 pub use schema::schema;
 pub use service::Supervised;

@@ -8,6 +8,7 @@ use serde_json_path::JsonPath;
 
 use super::bounds::{Bounds, Growth};
 use super::operations::Operations;
+use super::redact::Redactor;
 use super::units::{Percent, Span};
 
 /// The key of an output under which the first output of the run is, for [`Tolerance::Growth`].
@@ -22,6 +23,19 @@ pub struct Observation {
     pub error: Option<String>,
     /// How long it took, in nanoseconds.
     pub took: u64,
+}
+
+impl Observation {
+    /// The same without secrets, to be shown or written down, but not to be judged any more.
+    #[must_use]
+    pub fn hidden(self, redactor: &Redactor) -> Self {
+        let Self { output, error, took } = self;
+        Self {
+            output: redactor.value(&output),
+            error: error.map(|error| redactor.text(&error)),
+            took,
+        }
+    }
 }
 
 /// What a probe's outcome has to be.
@@ -206,7 +220,7 @@ impl Tolerance {
         }
     }
 
-    /// What was seen, in one line.
+    /// What was seen, in one line. It is cut, so secrets are hidden before: [`Observation::hidden`].
     pub fn describe_seen(seen: &Observation) -> String {
         if let Some(error) = &seen.error {
             return error.clone();

@@ -3,9 +3,14 @@
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::redact::Redactor;
+
 /// The values that `${name}` stands for: the configuration first, then all secrets.
 #[derive(Debug, Clone, Default)]
-pub struct Variables(IndexMap<String, Value>);
+pub struct Variables {
+    values: IndexMap<String, Value>,
+    redactor: Redactor,
+}
 
 impl Variables {
     /// From resolved configuration and secrets; the first of a name wins.
@@ -14,20 +19,33 @@ impl Variables {
         for (name, value) in values {
             map.entry(name).or_insert(value);
         }
-        Self(map)
+        Self { values: map, redactor: Redactor::default() }
+    }
+
+    /// The same, and this hides those of them that are secret.
+    #[must_use]
+    pub fn hiding(self, redactor: Redactor) -> Self {
+        Self { redactor, ..self }
+    }
+
+    /// What keeps secrets out of what is written. Whatever is to be cut goes through it first: half
+    /// a secret is not recognised any more.
+    pub const fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// With more values; those that are there already stay.
     #[must_use]
     pub fn with(self, more: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self::new(self.0.into_iter().chain(more))
+        let Self { values, redactor } = self;
+        Self::new(values.into_iter().chain(more)).hiding(redactor)
     }
 
     /// With more of them, which come first.
     #[must_use]
     pub fn preferring(&self, values: impl IntoIterator<Item = (String, Value)>) -> Self {
-        let known = self.0.iter().map(|(name, value)| (name.clone(), value.clone()));
-        Self::new(values.into_iter().chain(known))
+        let known = self.values.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Self::new(values.into_iter().chain(known)).hiding(self.redactor.clone())
     }
 
     /// Replaces every `${name}` and `$name` that is known, in every text inside `value`; `$$` is a
@@ -50,7 +68,7 @@ impl Variables {
 
     fn fill_typed(&self, text: &str) -> Value {
         let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-        if let Some(value) = whole.and_then(|name| self.0.get(name)) {
+        if let Some(value) = whole.and_then(|name| self.values.get(name)) {
             return value.clone();
         }
         let mut filled = String::with_capacity(text.len());
@@ -71,7 +89,7 @@ impl Variables {
                         .unwrap_or(rest.len()),
                 ),
             };
-            if let Some(value) = self.0.get(name) {
+            if let Some(value) = self.values.get(name) {
                 filled.push_str(&as_text(value));
                 rest = after;
             } else {

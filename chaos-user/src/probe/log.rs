@@ -8,7 +8,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::Place;
-use crate::experiment::{LogCall, LogSource, Since};
+use crate::experiment::{LogCall, LogSource, Redactor, Since};
 
 /// How many of the lines that matched are shown: the last ones.
 const SHOWN: usize = 20;
@@ -40,7 +40,8 @@ pub(super) fn look(probe: &str, call: &LogCall, place: &Place<'_>) -> Result<Val
     };
     let whole_run = call.since == Since::Run;
     let (phase, mut reading) = place.memory.reading(probe, &path, whole_run);
-    let unfinished = match advance(&mut reading, &path, &call.pattern.0) {
+    let redactor = place.variables.redactor();
+    let unfinished = match advance(&mut reading, &path, &call.pattern.0, redactor) {
         Ok(unfinished) => unfinished,
         // A log that is not there yet has no lines.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Reading::default(),
@@ -57,7 +58,12 @@ pub(super) fn look(probe: &str, call: &LogCall, place: &Place<'_>) -> Result<Val
 }
 
 /// Reads on to the end. A last line without its end is returned apart: it may grow.
-fn advance(reading: &mut Reading, path: &Path, pattern: &Regex) -> io::Result<Reading> {
+fn advance(
+    reading: &mut Reading,
+    path: &Path,
+    pattern: &Regex,
+    redactor: &Redactor,
+) -> io::Result<Reading> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() < reading.offset {
         // It was cut or replaced; what it holds now is new.
@@ -80,7 +86,9 @@ fn advance(reading: &mut Reading, path: &Path, pattern: &Regex) -> io::Result<Re
         let text = text.trim_end_matches(['\r', '\n']);
         if pattern.is_match(text) {
             into.count += 1;
-            into.shown.push(text.chars().take(WIDTH).collect());
+            // Before it is cut. Where reading stopped, a secret may have begun.
+            let shown = if ended { redactor.text(text) } else { redactor.cut(text) };
+            into.shown.push(shown.chars().take(WIDTH).collect());
             if into.shown.len() > SHOWN {
                 into.shown.remove(0);
             }
@@ -105,7 +113,8 @@ mod tests {
         let mut reading = Reading::default();
         let mut after = |text: &str, file: &mut tempfile::NamedTempFile| {
             file.write_all(text.as_bytes()).unwrap();
-            let unfinished = advance(&mut reading, file.path(), &pattern).unwrap();
+            let unfinished =
+                advance(&mut reading, file.path(), &pattern, &Redactor::default()).unwrap();
             (reading.count + unfinished.count, reading.lines + unfinished.lines)
         };
         assert_eq!(after("fine\nERROR 1\n", &mut file), (1, 2));
@@ -125,7 +134,8 @@ mod tests {
             writeln!(file, "ERROR {number} {}", "x".repeat(2 * WIDTH)).unwrap();
         }
         let mut reading = Reading::default();
-        advance(&mut reading, file.path(), &Regex::new("ERROR").unwrap()).unwrap();
+        advance(&mut reading, file.path(), &Regex::new("ERROR").unwrap(), &Redactor::default())
+            .unwrap();
         assert_eq!((reading.count, reading.shown.len()), (30, SHOWN));
         assert!(reading.shown[0].starts_with("ERROR 10 "), "{}", reading.shown[0]);
         assert_eq!(reading.shown[0].len(), WIDTH);

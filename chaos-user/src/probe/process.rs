@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use crate::experiment::{Arguments, ProcessCall};
-use crate::target::{Exit, exec, find_program};
+use crate::target::{ExecOutput, Exit, exec, find_program};
 
 pub(super) fn run(call: &ProcessCall, place: &Place<'_>) -> Result<Value, String> {
     let path = place.variables.fill_text(&call.path);
@@ -22,7 +22,12 @@ pub(super) fn run(call: &ProcessCall, place: &Place<'_>) -> Result<Value, String
         Exit::Code(code) => code,
         Exit::Signal(signal) => -signal,
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let text = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        // What has the greatest length may have been longer.
+        let cut = bytes.len() >= ExecOutput::MOST;
+        if cut { place.variables.redactor().cut(&text) } else { text.into_owned() }
+    };
     Ok(json!({ "status": status, "stdout": text(&done.stdout), "stderr": text(&done.stderr) }))
 }
 

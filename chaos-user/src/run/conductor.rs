@@ -547,6 +547,8 @@ fn record(
     seen: Observation,
 ) -> Option<bool> {
     let met = activity.tolerance.as_ref().map(|tolerance| tolerance.accepts(&seen));
+    // Before anything is cut: half a secret is not recognised any more.
+    let seen = seen.hidden(log.redactor());
     let words = Tolerance::describe_seen(&seen);
     let output = if matches!(role, Role::During | Role::Safeguard) {
         shortened(seen.output)

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::clock::Clock;
 use super::event::{Event, FORMAT, What};
-use super::redact::Redactor;
+use super::hide::hide;
+use crate::experiment::Redactor;
 
 /// Told of every event.
 pub type Observer<'a> = &'a (dyn Fn(&Event) + Sync);
@@ -51,11 +52,11 @@ impl<'a> EventLog<'a> {
     pub fn record(&self, what: What) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken under the lock, so that the order of the lines is that of their times.
-        let event = Event { at: self.clock.now(), wall: self.clock.wall(), event: what };
+        let mut event = Event { at: self.clock.now(), wall: self.clock.wall(), event: what };
         if matches!(&event.event, What::Done(result) if result.met == Some(false)) {
             self.missed.store(event.at.max(1), Ordering::Release);
         }
-        let event = self.hide(event);
+        hide(&mut event, &self.redactor);
         if let Some(file) = &mut inner.file {
             let written = serde_json::to_string(&event)
                 .map_err(io::Error::from)
@@ -68,9 +69,9 @@ impl<'a> EventLog<'a> {
         inner.events.push(event);
     }
 
-    fn hide(&self, event: Event) -> Event {
-        let hidden = serde_json::to_value(&event).map(|value| self.redactor.value(&value));
-        hidden.and_then(serde_json::from_value).unwrap_or(event)
+    /// What it hides.
+    pub(super) const fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// When a look was last not as expected.

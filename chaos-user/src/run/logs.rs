@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::event::{LogLine, Logged, What};
 use super::log::EventLog;
 use super::world::World;
+use crate::experiment::Redactor;
 
 /// The pause between two looks at the files.
 const EVERY: Duration = Duration::from_millis(50);
@@ -92,7 +93,7 @@ impl Tail {
         let now = log.clock().now();
         // A log that cannot be read now may be there at the next look.
         let bytes = self.news().unwrap_or_default();
-        self.add(&bytes, now);
+        self.add(&bytes, now, log.redactor());
         let Some(miss) = log.last_miss() else { return };
         if now > miss.saturating_add(AFTER) {
             return;
@@ -116,7 +117,8 @@ impl Tail {
             // Truncated or replaced.
             (self.read, self.partial) = (0, Vec::new());
         }
-        if length - self.read > CHUNK {
+        let skips = length - self.read > CHUNK;
+        if skips {
             self.read = length - CHUNK;
             self.partial.clear();
             self.skipped += 1;
@@ -125,10 +127,16 @@ impl Tail {
         let mut bytes = Vec::new();
         file.take(CHUNK).read_to_end(&mut bytes)?;
         self.read += bytes.len() as u64;
+        if skips {
+            // Half a line, which may begin with half a secret.
+            let whole =
+                bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+            bytes.drain(..whole);
+        }
         Ok(bytes)
     }
 
-    fn add(&mut self, bytes: &[u8], now: u64) {
+    fn add(&mut self, bytes: &[u8], now: u64, redactor: &Redactor) {
         self.partial.extend_from_slice(bytes);
         let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else { return };
         let rest = self.partial.split_off(end + 1);
@@ -138,7 +146,7 @@ impl Tail {
                 self.recent.pop_front();
                 self.skipped += 1;
             }
-            let text = line.trim_end().chars().take(LINE).collect();
+            let text = redactor.text(line.trim_end()).chars().take(LINE).collect();
             self.recent.push_back(LogLine { at: now, text });
         }
     }
@@ -150,7 +158,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::run::{Clock, Redactor};
+    use crate::run::Clock;
 
     /// A clock that only moves when told to.
     #[derive(Default)]
@@ -180,7 +188,7 @@ mod tests {
         write("from before the run\n");
         let clock = Still::default();
         let at = |ms: u64| *clock.0.lock().unwrap() = ms * 1_000_000;
-        let redactor = Redactor::new(["s3cret".to_owned()]);
+        let redactor = Redactor::new(["s3cret".into()]).unwrap();
         let log = EventLog::new(&clock, redactor, None, &|_| {});
         let path = file.path().to_owned();
         let mut tail = Tail::at_end(LogFile { source: "s".into(), path });
@@ -224,7 +232,7 @@ mod tests {
         file.as_file().write_all(line.repeat(1000).as_bytes()).unwrap();
         let bytes = tail.news().unwrap();
         assert!(bytes.len() as u64 <= CHUNK);
-        tail.add(&bytes, 1);
+        tail.add(&bytes, 1, &Redactor::default());
         assert_eq!(tail.recent.len(), RECENT);
         assert!(tail.skipped > 0 && tail.recent.iter().all(|line| line.text.len() == LINE));
         assert!(tail.news().unwrap().is_empty());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::exit::Exit;
-use crate::experiment::{Activity, Experiment, FaultSpec, Observation};
+use crate::experiment::{Activity, Experiment, FaultSpec, Observation, Redactor};
 use crate::fault::RuleEvidence;
 use crate::guard::{Approval, Clearance, Extent};
 use crate::report::{html, journal, json, junit, markdown, terminal};
@@ -162,7 +162,7 @@ fn run_this(
     clearance: Result<Clearance, Vec<String>>,
 ) -> (Vec<Event>, Findings) {
     let clock = SystemClock::start();
-    let redactor = Redactor::new(["s3cret".to_owned()]);
+    let redactor = Redactor::new(["s3cret".into()]).unwrap();
     let log = EventLog::new(&clock, redactor, None, &|_| {});
     let options = Options {
         name: "made".into(),

@@ -20,8 +20,6 @@ use super::process_error::ProcessError;
 use super::sandbox::Surroundings;
 use super::spawner::{Spawner, wait_readable};
 
-/// The most that is kept of a command's output, in bytes, for each of its two streams.
-const KEEP: usize = 1 << 20;
 /// How long the streams of a dead command may stay open, held by something it left behind.
 const DRAIN_WITHIN: Duration = Duration::from_millis(500);
 
@@ -36,6 +34,11 @@ pub struct ExecOutput {
     pub stdout: Vec<u8>,
     /// Its errors, the first MiB of them.
     pub stderr: Vec<u8>,
+}
+
+impl ExecOutput {
+    /// The most that is kept of each of the two streams, in bytes.
+    pub const MOST: usize = 1 << 20;
 }
 
 /// Runs a command in a session of its own, without input, for at most `within`.
@@ -115,7 +118,7 @@ fn read_all(mut stream: impl Read + Send + 'static) -> io::Result<Stream> {
         let mut chunk = [0; 8192];
         while let Ok(count @ 1..) = stream.read(&mut chunk) {
             let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = KEEP.saturating_sub(into.len());
+            let room = ExecOutput::MOST.saturating_sub(into.len());
             into.extend_from_slice(&chunk[..count.min(room)]);
         }
         let _ = done.send(());

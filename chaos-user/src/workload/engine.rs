@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::client::{Answer, send};
 use super::operation::{Operation, State};
 use super::payload::{Payload, payloads};
-use crate::experiment::{Observation, Pace, Step, Tolerance, Variables, WorkloadSpec};
+use crate::experiment::{Observation, Pace, Redactor, Step, Tolerance, Variables, WorkloadSpec};
 
 /// With a rate: more requests than this wait for their answers only if none comes any more.
 const MOST_IN_FLIGHT: usize = 10_000;
@@ -80,7 +80,7 @@ impl Engine {
                 let mut known = self.group(group);
                 let answer = send(&self.client, step, &known, None).await;
                 if !succeeded(step, &answer) {
-                    let seen = Tolerance::describe_seen(&answer.seen);
+                    let seen = words(answer, &known);
                     return Err(format!("`{}` of the preparation: {seen}", step.name));
                 }
                 save(step, &answer, &mut known)?;
@@ -109,7 +109,7 @@ impl Engine {
                     answer = send(&self.client, step, &known, None).await;
                 }
                 if !tolerance.accepts(&answer.seen) {
-                    let seen = Tolerance::describe_seen(&answer.seen);
+                    let seen = words(answer, &known);
                     broken.push(format!("`{}`: expected {tolerance}, got {seen}", step.name));
                 } else if let Err(error) = save(step, &answer, &mut known) {
                     broken.push(error);
@@ -125,12 +125,13 @@ impl Engine {
     /// What the workload made happen, as something else counted it.
     pub(super) async fn evidence(&self) -> Option<Result<u64, String>> {
         let step = self.spec.evidence.as_ref()?;
-        let answer = send(&self.client, step, &self.group(0), None).await;
+        let known = self.group(0);
+        let answer = send(&self.client, step, &known, None).await;
         let body = answer.seen.output.get("body").unwrap_or(&Value::Null);
         let path = step.save.values().next()?;
         let number = path.path.query(body).first().and_then(Value::as_u64);
         Some(number.ok_or_else(|| {
-            let seen = Tolerance::describe_seen(&answer.seen);
+            let seen = words(answer, &known);
             format!("`{}` does not say what happened: {seen}", step.name)
         }))
     }
@@ -267,7 +268,7 @@ impl Engine {
             None | Some(500 | 504) => State::Info,
             Some(_) => State::Fail,
         };
-        let note = (!done || payload.is_some()).then(|| note(&answer, payload));
+        let note = (!done || payload.is_some()).then(|| note(&answer, payload, known.redactor()));
         let hit = match answer.status {
             Some(status) if self.spec.hits.is_empty() => !matches!(status, 404 | 405),
             Some(status) => self.spec.hits.contains(&status),
@@ -357,6 +358,11 @@ fn succeeded(step: &Step, answer: &Answer) -> bool {
     }
 }
 
+/// What came of a request, in one line without secrets.
+fn words(answer: Answer, known: &Variables) -> String {
+    Tolerance::describe_seen(&answer.seen.hidden(known.redactor()))
+}
+
 /// Keeps what later steps need.
 fn save(step: &Step, answer: &Answer, known: &mut Variables) -> Result<(), String> {
     let body = answer.seen.output.get("body").unwrap_or(&Value::Null);
@@ -376,7 +382,7 @@ fn save(step: &Step, answer: &Answer, known: &mut Variables) -> Result<(), Strin
 }
 
 /// What a client was told, in short, without what differs from one to the next.
-fn note(answer: &Answer, payload: Option<&Payload>) -> String {
+fn note(answer: &Answer, payload: Option<&Payload>, redactor: &Redactor) -> String {
     let told = match &answer.seen {
         Observation { error: Some(error), .. } => error.clone(),
         Observation { output, .. } => {
@@ -391,5 +397,5 @@ fn note(answer: &Answer, payload: Option<&Payload>) -> String {
         }
     };
     let class = payload.map_or_else(String::new, |payload| format!("{}: ", payload.class()));
-    format!("{class}{told}").chars().take(NOTE).collect()
+    redactor.text(&format!("{class}{told}")).chars().take(NOTE).collect()
 }
