@@ -87,6 +87,35 @@ fn a_partition_passes_with_proof_and_can_be_judged_again() {
 }
 
 #[test]
+fn a_delay_is_proven_by_what_was_measured() {
+    let place = Place::new();
+    let slow = place.copy(
+        "cut.yaml",
+        &[
+            (
+                "fault: partition, between: [buyer, server]",
+                "fault: delay, node: server, direction: to, remote: [buyer], latency: 60ms",
+            ),
+            ("timeout: 200ms", "timeout: 20s"),
+            ("{ type: fails }", "true"),
+        ],
+    );
+    let (code, report) = place.run(&slow);
+    assert_eq!(code, 0, "{report:#}");
+    let fault = &report[0]["faults"][0];
+    let holder = fault["held_by"][0].as_str().unwrap_or_else(|| panic!("{report:#}"));
+    assert!(holder.starts_with("netem (") || holder.starts_with("delay line ("), "{holder}");
+    let delay = &fault["delays"][0];
+    assert_eq!(delay["rule"], fault["evidence"][0]["rule"], "{fault:#}");
+    assert!(delay["packets"].as_u64().unwrap() > 0, "{fault:#}");
+    for key in ["mean_ns", "p50_ns", "p99_ns"] {
+        assert!(delay[key].as_u64().unwrap() >= 59_900_000, "{key}: {fault:#}");
+    }
+    assert_eq!(delay["least_ns"], 60_000_000, "{fault:#}");
+    assert_eq!(delay["counters"]["dropped"], 0, "{fault:#}");
+}
+
+#[test]
 fn a_partition_that_hits_nothing_is_inconclusive() {
     let place = Place::new();
     let nothing = ("between: [buyer, server]", "between: [buyer, server], remote-ports: [9]");

@@ -58,10 +58,7 @@ pub(crate) fn run() {
     }
     for (name, _, active) in ours {
         for delay in active.delays().unwrap() {
-            println!(
-                "{name}, {}: held {} packets, mean {}, p50 {}, p99 {} ns",
-                delay.rule, delay.packets, delay.mean_ns, delay.p50_ns, delay.p99_ns
-            );
+            println!("{name}, {delay}");
         }
         active.heal().unwrap();
     }

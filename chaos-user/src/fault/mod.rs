@@ -29,7 +29,7 @@ mod undo;
 mod whole_device;
 
 pub use descriptors::{ActiveDescriptors, DescriptorsError, DescriptorsEvidence};
-pub use detour::{Backend, DetourError, Detours, MeasuredDelay};
+pub use detour::{Backend, DetourError, Detours, HeldCounters, MeasuredDelay, doubt, proven};
 pub use disk_error::{ActiveDiskError, DiskError, DiskErrorError, DiskErrorEvidence};
 pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;

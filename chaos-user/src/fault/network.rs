@@ -147,6 +147,8 @@ impl Active {
         let mut remarks = Vec::new();
         for scope in &self.scopes {
             remarks.extend(scope.detour_remarks());
+            let delays = scope.delays()?;
+            remarks.extend(delays.iter().flat_map(|one| one.counters.remarks(&one.rule)));
             let hooks = scope.hooks()?;
             for hook in Hook::ALL {
                 let counters = hooks.hook(hook);

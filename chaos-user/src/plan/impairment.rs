@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::units::{Percent, Rate, Span};
 use crate::kernel::netlink::qdisc::Distribution;
 
+/// One standard deviation in a distribution's table.
+const DEVIATION: i128 = 8192;
+/// Bytes of the smallest packet.
+const SMALLEST: u128 = 20;
+
 /// What happens to packets on a detour, whoever holds them there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,6 +57,35 @@ impl Impairment {
     pub fn longest(&self) -> Span {
         let spread = self.jitter.nanos().saturating_mul(4);
         Span::from_nanos(self.latency.nanos().saturating_add(spread))
+    }
+
+    /// The shortest time for which a packet that does not overtake can be held.
+    pub fn least(&self) -> Span {
+        let latency = i128::from(self.latency.nanos());
+        let jitter = i128::from(self.jitter.nanos());
+        let strays = match &self.distribution {
+            _ if jitter == 0 => 0,
+            Distribution::Uniform => -jitter,
+            other => {
+                let least = other.table().entries().iter().min().copied().unwrap_or(0);
+                jitter * i128::from(least) / DEVIATION
+            }
+        };
+        let held = u64::try_from((latency + strays).max(0)).unwrap_or(u64::MAX);
+        let sent = self.bottleneck.map_or(0, |link| {
+            let nanos = SMALLEST * 8 * 1_000_000_000 / u128::from(link.rate.bits().max(1));
+            u64::try_from(nanos).unwrap_or(u64::MAX)
+        });
+        Span::from_nanos(held.saturating_add(sent))
+    }
+
+    /// Whether so many may overtake that hardly any packet is held.
+    pub fn may_hold_nothing(&self) -> bool {
+        self.overtake.is_some_and(|Overtake { share, correlation, gap }| {
+            // One packet of so many overtakes. A choice that resembles the one before may stay.
+            let of = f64::from(gap.max(1) - 1) + 1.0 / share.fraction().max(f64::MIN_POSITIVE);
+            of < 1.1 || correlation.ppb() > 0 && of < 2.0
+        })
     }
 
     /// This share of it, more than 0 and up to 1: shorter delays, fewer that overtake, a faster link.
@@ -111,6 +145,7 @@ impl fmt::Display for Impairment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::netlink::qdisc::DistributionTable;
 
     #[test]
     fn a_part_is_less_of_everything() {
@@ -133,5 +168,47 @@ mod tests {
         );
         assert_eq!(whole.scaled(1.0), whole);
         assert_eq!(whole.scaled(0.0).latency, Span::ZERO);
+    }
+
+    #[test]
+    fn the_least_is_what_no_draw_goes_below() {
+        let held = |latency, jitter, distribution| Impairment {
+            latency: Span::from_ms(latency),
+            jitter: Span::from_ms(jitter),
+            distribution,
+            ..Impairment::default()
+        };
+        assert_eq!(held(500, 0, Distribution::Normal).least(), Span::from_ms(500));
+        assert_eq!(held(500, 50, Distribution::Uniform).least(), Span::from_ms(450));
+        assert_eq!(held(40, 50, Distribution::Uniform).least(), Span::ZERO);
+        let normal = held(500, 50, Distribution::Normal).least();
+        assert!((Span::from_ms(300)..Span::from_ms(320)).contains(&normal), "{normal}");
+        // Many short delays and a few very long ones.
+        let pareto = held(500, 50, Distribution::Pareto).least();
+        assert!((Span::from_ms(440)..Span::from_ms(480)).contains(&pareto), "{pareto}");
+        let table = DistributionTable::new(vec![-8192, 0, 16384]).unwrap();
+        let own = held(500, 50, Distribution::Custom(table));
+        assert_eq!(own.least(), Span::from_ms(450));
+        assert_eq!(own.scaled(0.05).least(), Span::from_nanos(22_500_000));
+        let link = Bottleneck { rate: "8kbit".parse().unwrap(), queue: 9 };
+        let slow = Impairment { bottleneck: Some(link), ..Impairment::default() };
+        assert_eq!(slow.least(), Span::from_ms(20), "20 bytes at 1000 bytes per second");
+        assert_eq!(slow.scaled(0.05).least(), Span::from_ms(1));
+    }
+
+    #[test]
+    fn most_may_overtake() {
+        let overtaking = |share: &str, correlation: &str, gap| {
+            let (share, correlation) = (share.parse().unwrap(), correlation.parse().unwrap());
+            let overtake = Some(Overtake { share, correlation, gap });
+            Impairment { overtake, ..Impairment::default() }.may_hold_nothing()
+        };
+        assert!(!Impairment::default().may_hold_nothing());
+        assert!(!overtaking("25%", "0%", 1));
+        assert!(!overtaking("80%", "0%", 1));
+        assert!(!overtaking("100%", "0%", 5));
+        assert!(!overtaking("25%", "50%", 1));
+        assert!(overtaking("100%", "0%", 1));
+        assert!(overtaking("60%", "90%", 1));
     }
 }

@@ -45,6 +45,20 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
         let (seen, matched, acted, bytes) = (rule.seen, rule.matched, rule.acted, rule.bytes);
         writeln!(out, "| {name} | {seen} | {matched} | {acted} | {bytes} |")?;
     }
+    let mut heads = Some("\n| rule | packets held | mean | p50 | p99 |\n|---|--:|--:|--:|--:|");
+    for delay in findings.faults.iter().flat_map(|fault| &fault.delays) {
+        if let Some(heads) = heads.take() {
+            writeln!(out, "{heads}")?;
+        }
+        let [mean, p50, p99] =
+            [delay.mean_ns, delay.p50_ns, delay.p99_ns].map(|ns| ns.map_or("–".into(), seconds));
+        writeln!(out, "| {} | {} | {mean} | {p50} | {p99} |", cell(&delay.rule), delay.packets)?;
+    }
+    for fault in &findings.faults {
+        for holder in &fault.held_by {
+            writeln!(out, "\nPackets of `{}` were held by: {}", cell(&fault.fault), cell(holder))?;
+        }
+    }
     writeln!(out)?;
     let metrics = findings.metrics;
     for (what, time) in [("detect", metrics.time_to_detect), ("recover", metrics.time_to_recover)] {

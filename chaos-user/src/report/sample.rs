@@ -88,9 +88,15 @@ fn lines(story: Story) -> Vec<Value> {
     }
     lines.push(line(1100, &json!({"healing": {"fault": "cut"}})));
     let acted = if story == Story::Inconclusive { 0 } else { 12 };
+    let passed = story == Story::Passed;
+    let held_by: &[&str] = if passed { &["netem (chaosn7, steered by htb)"] } else { &[] };
+    let delay = json!({"rule": "cut", "packets": 11, "mean_ns": 51_000_000, "p50_ns": 50_000_000,
+        "p99_ns": 90_000_000, "least_ns": 50_000_000, "counters": {"dropped": 1}});
+    let delays = if passed { json!([delay]) } else { json!([]) };
     lines.push(line(
         1110,
         &json!({"healed": {"fault": "cut", "error": null, "remarks": ["a `qdisc` was busy"],
+            "held_by": held_by, "delays": delays,
             "evidence": [{"rule": "cut", "seen": 40, "matched": acted, "acted": acted, "bytes": 60 * acted}]}}),
     ));
     for at in 0..4 {

@@ -59,6 +59,12 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
                 None => writeln!(out, "      no evidence")?,
             }
         }
+        for holder in &fault.held_by {
+            writeln!(out, "    held by: {holder}")?;
+        }
+        for delay in &fault.delays {
+            writeln!(out, "    {delay}")?;
+        }
         for remark in &fault.remarks {
             writeln!(out, "    note: {remark}")?;
         }

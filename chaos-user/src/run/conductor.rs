@@ -12,7 +12,7 @@ use super::group::Group;
 use super::log::EventLog;
 use super::logs::following;
 use super::signals::Interrupt;
-use super::world::{ActiveFault, Trouble, World};
+use super::world::{ActiveFault, Proof, Trouble, World};
 use super::written::{shortened, written};
 use super::{recovery, safeguard};
 use crate::exit::Exit;
@@ -399,7 +399,7 @@ impl<'a> Run<'a> {
             let done = self.world.inject(&step.name, fault).and_then(ActiveFault::heal);
             let took = self.log.clock().now().saturating_sub(began);
             let (output, error) = match done {
-                Ok((evidence, _)) => (serde_json::json!(evidence), None),
+                Ok(proof) => (serde_json::json!(proof.evidence), None),
                 Err(trouble) => {
                     if trouble.exit == Exit::NotHealed {
                         left.push(trouble.text.clone());
@@ -489,7 +489,9 @@ impl<'a> Run<'a> {
         });
         let InForce { name, fault, since, wall, beside, activity, .. } = one;
         let healed = match fault.heal() {
-            Ok((evidence, remarks)) => Healed { fault: name, evidence, error: None, remarks },
+            Ok(Proof { evidence, held_by, delays, remarks }) => {
+                Healed { fault: name, evidence, held_by, delays, error: None, remarks }
+            }
             Err(trouble) => {
                 if trouble.exit == Exit::NotHealed {
                     left.push(trouble.text.clone());
@@ -497,7 +499,7 @@ impl<'a> Run<'a> {
                     self.log.record(What::trouble(trouble.text.clone(), trouble.exit));
                 }
                 let error = Some(trouble.text);
-                Healed { fault: name, evidence: Vec::new(), error, remarks: Vec::new() }
+                Healed { fault: name, error, ..Healed::default() }
             }
         };
         self.log.record(What::Healed(healed));

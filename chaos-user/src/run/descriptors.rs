@@ -1,10 +1,10 @@
 //! Processes that can open nothing more.
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::DescriptorsSpec;
-use crate::fault::{ActiveDescriptors, Journal, RuleEvidence};
+use crate::fault::{ActiveDescriptors, Journal};
 use crate::host::ProcessId;
 
 /// What it will do, in words.
@@ -37,7 +37,7 @@ struct Exhausted {
 }
 
 impl ActiveFault for Exhausted {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         let seen = self.active.heal().map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
         let mut remarks = Vec::new();
         if self.none {
@@ -45,6 +45,6 @@ impl ActiveFault for Exhausted {
         } else if seen.limited > 0 && seen.exhausted == 0 {
             remarks.push("it never had as many open as it was allowed".into());
         }
-        Ok((vec![seen.as_rule(&self.name)], remarks))
+        Ok((vec![seen.as_rule(&self.name)], remarks).into())
     }
 }

@@ -2,10 +2,10 @@
 
 use super::disk_fill;
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{CgroupName, DiskErrorSpec};
-use crate::fault::{ActiveDiskError, DiskError, Entry, Journal, Record, RuleEvidence};
+use crate::fault::{ActiveDiskError, DiskError, Entry, Journal, Record};
 use crate::host::{CgroupError, Cgroups};
 use crate::plan::{CgroupRef, Loss, operation_name};
 
@@ -62,11 +62,11 @@ pub(super) fn inject(
 struct Failing(ActiveDiskError, Entry);
 
 impl ActiveFault for Failing {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         let Self(active, shown) = *self;
         let healed = active.heal();
         shown.done();
         let (evidence, remarks) = healed.map_err(|error| Trouble::new(&error, error.exit()))?;
-        Ok((vec![evidence], remarks))
+        Ok((vec![evidence], remarks).into())
     }
 }

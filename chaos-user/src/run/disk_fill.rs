@@ -1,7 +1,7 @@
 //! Filled filesystems.
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{DiskFillSpec, DiskPlace};
 use crate::fault::{ActiveDiskFill, DiskFill, Journal, RuleEvidence};
@@ -48,7 +48,7 @@ struct Filled {
 }
 
 impl ActiveFault for Filled {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         let seen = self.active.heal().map_err(|why| {
             let text = format!("{why}; look at it with `df`");
             Trouble { text, exit: Exit::NotHealed }
@@ -64,6 +64,6 @@ impl ActiveFault for Filled {
             let before = seen.before.percent_used();
             remarks.push(format!("it was {before:.0} % full before, so nothing had to be taken"));
         }
-        Ok((evidence.collect(), remarks))
+        Ok((evidence.collect(), remarks).into())
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::experiment::{Kind, Percent, Phases, Span};
-use crate::fault::RuleEvidence;
+use crate::fault::{MeasuredDelay, RuleEvidence};
 use crate::guard::Clearance;
 use crate::workload::Operation;
 
@@ -209,12 +209,18 @@ pub struct RuleText {
 }
 
 /// How a fault ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Healed {
     /// Which.
     pub fault: String,
     /// What its rules did.
     pub evidence: Vec<RuleEvidence>,
+    /// Who held packets, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<String>,
+    /// How long packets were held, by rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delays: Vec<MeasuredDelay>,
     /// Why it could not be taken back.
     pub error: Option<String>,
     /// What is worth a warning.

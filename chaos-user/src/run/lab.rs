@@ -10,7 +10,7 @@ use super::event::RuleText;
 use super::logs::LogFile;
 use super::namespaces::Namespaces;
 use super::network::{self, NodeRules};
-use super::world::{ActiveFault, Outcome, Trouble, World};
+use super::world::{ActiveFault, Outcome, Proof, Trouble, World};
 use super::{descriptors, disk_error, disk_fill};
 use super::{netem, pressure, process, service, workload};
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use crate::experiment::{
     Activity, CgroupName, DiskErrorSpec, DiskFillSpec, DiskPlace, Experiment, FaultSpec, FaultWork,
     LogCall, LogSource, Observation, PressureSpec, Provider, Span, Subject, Target, Variables,
 };
-use crate::fault::{DiskError, DiskFill, Entry, Journal, LabUndo, Record, RuleEvidence};
+use crate::fault::{DiskError, DiskFill, Entry, Journal, LabUndo, Record};
 use crate::host::ProcessId;
 use crate::kernel::netns::{NetNs, NetNsRuntime};
 use crate::lab::{Lab, LabNode};
@@ -455,7 +455,7 @@ impl ActiveFault for Noted<'_> {
         self.active.outcome()
     }
 
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         self.memory.begin_phase();
         self.active.heal()
     }

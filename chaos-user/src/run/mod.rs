@@ -46,4 +46,4 @@ pub use logs::LogFile;
 pub use namespaces::{Namespaces, NamespacesError};
 pub use signals::Interrupt;
 pub use values::{ValueError, Values};
-pub use world::{ActiveFault, Outcome, Trouble, World};
+pub use world::{ActiveFault, Outcome, Proof, Trouble, World};

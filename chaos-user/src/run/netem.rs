@@ -1,11 +1,9 @@
 //! netem for whole devices.
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::experiment::{NetemSpec, Span};
-use crate::fault::{
-    ActiveWholeDevice, FaultError, Journal, RootNetemHealed, RuleEvidence, WholeDevice,
-};
+use crate::fault::{ActiveWholeDevice, FaultError, Journal, RootNetemHealed, WholeDevice};
 use crate::host::operator_sessions;
 use crate::kernel::netns::NetNs;
 
@@ -48,7 +46,7 @@ pub(super) fn inject(
 struct Injected(Vec<ActiveWholeDevice>);
 
 impl ActiveFault for Injected {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         let (mut evidence, mut remarks, mut trouble) = (Vec::new(), Vec::new(), None);
         for mut one in self.0 {
             // A device that is gone is told by healing.
@@ -64,6 +62,6 @@ impl ActiveFault for Injected {
                 Err(error) => trouble = Some(Trouble::new(&error, error.exit())),
             }
         }
-        trouble.map_or(Ok((evidence, remarks)), Err)
+        trouble.map_or(Ok((evidence, remarks).into()), Err)
     }
 }

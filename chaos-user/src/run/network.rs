@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::experiment::{Behavior, DetourSpec, NetworkSpec, Prefix, Span};
-use crate::fault::{Active, Detours, Journal, NetworkFault, RuleEvidence, Session, protection};
+use crate::fault::{Active, Detours, FaultError, Journal, NetworkFault, Session, protection};
 use crate::host::operator_sessions;
 use crate::kernel::bpf::Mechanism;
 use crate::kernel::netns::NetNs;
@@ -138,13 +138,14 @@ fn detours(spec: Option<&DetourSpec>, rules: usize) -> Detours {
 struct Injected(Active);
 
 impl ActiveFault for Injected {
-    fn heal(mut self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(mut self: Box<Self>) -> Result<Proof, Trouble> {
         self.0.stop();
-        let mut remarks: Vec<String> =
-            self.0.holders().map(|holder| format!("packets were held by: {holder}")).collect();
-        remarks.extend(self.0.delays().unwrap_or_default().iter().map(ToString::to_string));
-        remarks.extend(self.0.remarks().unwrap_or_default());
-        let evidence = self.0.heal().map_err(|error| Trouble::new(&error, error.exit()))?;
-        Ok((evidence, remarks))
+        let held_by = self.0.holders().map(ToOwned::to_owned).collect();
+        let (delays, remarks) = (self.0.delays(), self.0.remarks());
+        let failed = |error: FaultError| Trouble::new(&error, error.exit());
+        // What cannot be read is told after everything was put back.
+        let evidence = self.0.heal().map_err(failed)?;
+        let (delays, remarks) = (delays.map_err(failed)?, remarks.map_err(failed)?);
+        Ok(Proof { evidence, held_by, delays, remarks })
     }
 }

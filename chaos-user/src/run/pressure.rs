@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::disk_error;
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{Bytes, CgroupName, Confined, PressureSpec, Subject, Supervised};
-use crate::fault::{ActivePressure, CgroupPressure, Journal, PressureEvidence, RuleEvidence};
+use crate::fault::{ActivePressure, CgroupPressure, Journal, PressureEvidence};
 use crate::host::{CgroupError, Cgroups, disk_of};
 use crate::plan::{CgroupRef, Pressure};
 
@@ -85,13 +85,14 @@ struct Squeezed {
 }
 
 impl ActiveFault for Squeezed {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         let Some(active) = self.active else {
             let remark = "it did not run, so there was nothing to limit".to_owned();
-            return Ok((vec![PressureEvidence::default().as_rule(&self.name)], vec![remark]));
+            let evidence = PressureEvidence::default().as_rule(&self.name);
+            return Ok((vec![evidence], vec![remark]).into());
         };
         let seen = active.heal().map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
-        Ok((vec![seen.as_rule(&self.name)], remarks(&self.pressure, &seen)))
+        Ok((vec![seen.as_rule(&self.name)], remarks(&self.pressure, &seen)).into())
     }
 }
 

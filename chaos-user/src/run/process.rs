@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{ProcessAct, Target};
 use crate::fault::{Entry, Journal, PausedUndo, Record, RuleEvidence};
@@ -90,7 +90,7 @@ struct Disturbed<'a> {
 }
 
 impl ActiveFault for Disturbed<'_> {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         let result = match self.act {
             ProcessAct::Pause => self.process.thaw(),
             ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => self.process.start_again(),
@@ -105,7 +105,7 @@ impl ActiveFault for Disturbed<'_> {
             // Not the tool's doing: the system may be what cannot come back.
             remarks.push(error.to_string());
         }
-        Ok((vec![self.evidence.clone()], remarks))
+        Ok((vec![self.evidence.clone()], remarks).into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Faults of services.
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Trouble};
+use super::world::{ActiveFault, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::{ProcessAct, Supervised};
 use crate::fault::{ActiveService, Journal, RuleEvidence};
@@ -29,12 +29,12 @@ struct Disturbed {
 }
 
 impl ActiveFault for Disturbed {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         self.active.heal().map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
         let mut remarks = Vec::new();
         if self.evidence.matched == 0 {
             remarks.push("it did not run before, so it was left alone".into());
         }
-        Ok((vec![self.evidence], remarks))
+        Ok((vec![self.evidence], remarks).into())
     }
 }

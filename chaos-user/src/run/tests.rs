@@ -103,14 +103,15 @@ impl World for &Made {
 struct InMade<'a>(&'a Made);
 
 impl ActiveFault for InMade<'_> {
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
         self.0.active.store(false, Ordering::SeqCst);
         self.0.healed.fetch_add(1, Ordering::SeqCst);
         if self.0.unhealable {
             return Err(Trouble { text: "the qdisc is still there".into(), exit: Exit::NotHealed });
         }
         let (rule, acted) = ("cut".into(), self.0.acts);
-        Ok((vec![RuleEvidence { rule, seen: 9, matched: acted, acted, bytes: 60 * acted }], vec![]))
+        let one = RuleEvidence { rule, seen: 9, matched: acted, acted, bytes: 60 * acted };
+        Ok((vec![one], vec![]).into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Workloads: clients that load the system, as faults.
 
 use super::event::RuleText;
-use super::world::{ActiveFault, Outcome, Trouble};
+use super::world::{ActiveFault, Outcome, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::WorkloadSpec;
 use crate::fault::RuleEvidence;
@@ -49,11 +49,11 @@ impl ActiveFault for Loaded<'_> {
         Some(Outcome { seen: finished.seen, operations: self.running.operations() })
     }
 
-    fn heal(mut self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble> {
+    fn heal(mut self: Box<Self>) -> Result<Proof, Trouble> {
         if self.evidence.is_none() {
             self.outcome();
         }
         let (evidence, remarks) = self.evidence.take().unzip();
-        Ok((evidence.into_iter().collect(), remarks.unwrap_or_default()))
+        Ok((evidence.into_iter().collect(), remarks.unwrap_or_default()).into())
     }
 }

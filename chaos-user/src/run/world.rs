@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use crate::experiment::{Activity, FaultSpec, Observation};
-use crate::fault::RuleEvidence;
+use crate::fault::{MeasuredDelay, RuleEvidence};
 use crate::workload::Operation;
 
 use super::event::RuleText;
@@ -53,7 +53,26 @@ pub trait ActiveFault {
     }
 
     /// Takes it back, and says what it did.
-    fn heal(self: Box<Self>) -> Result<(Vec<RuleEvidence>, Vec<String>), Trouble>;
+    fn heal(self: Box<Self>) -> Result<Proof, Trouble>;
+}
+
+/// What a fault did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// What its rules did.
+    pub evidence: Vec<RuleEvidence>,
+    /// Who held packets, in words.
+    pub held_by: Vec<String>,
+    /// How long packets were held, by rule.
+    pub delays: Vec<MeasuredDelay>,
+    /// What is worth a warning.
+    pub remarks: Vec<String>,
+}
+
+impl From<(Vec<RuleEvidence>, Vec<String>)> for Proof {
+    fn from((evidence, remarks): (Vec<RuleEvidence>, Vec<String>)) -> Self {
+        Self { evidence, remarks, ..Self::default() }
+    }
 }
 
 /// What the clients of a workload came to.

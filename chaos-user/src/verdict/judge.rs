@@ -10,7 +10,7 @@ use super::recovered::recovered;
 use super::timeline::Timeline;
 use crate::exit::Exit;
 use crate::experiment::{Kind, Phase};
-use crate::fault::RuleEvidence;
+use crate::fault::{MeasuredDelay, RuleEvidence, doubt, proven};
 use crate::guard::Clearance;
 use crate::run::{Event, ProbeSpec, Role, RunInfo, What};
 
@@ -120,6 +120,12 @@ pub struct FaultReport {
     pub rules: Vec<(String, String)>,
     /// What its rules did.
     pub evidence: Vec<RuleEvidence>,
+    /// Who held packets, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<String>,
+    /// How long packets were held, by rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delays: Vec<MeasuredDelay>,
     /// How long it was active, in nanoseconds.
     pub lasted: Option<u64>,
     /// What is worth a warning.
@@ -254,6 +260,8 @@ fn faults(events: &[Event], timeline: &Timeline) -> Vec<FaultReport> {
                 beside: info.beside,
                 rules: info.rules.iter().map(|r| (r.rule.clone(), r.text.clone())).collect(),
                 evidence: Vec::new(),
+                held_by: Vec::new(),
+                delays: Vec::new(),
                 lasted: timeline.lasted(&info.fault),
                 remarks: Vec::new(),
             }),
@@ -261,6 +269,8 @@ fn faults(events: &[Event], timeline: &Timeline) -> Vec<FaultReport> {
                 let report = reports.iter_mut().rev().find(|report| report.fault == healed.fault);
                 if let Some(report) = report {
                     report.evidence.clone_from(&healed.evidence);
+                    report.held_by.clone_from(&healed.held_by);
+                    report.delays.clone_from(&healed.delays);
                     report.remarks.clone_from(&healed.remarks);
                 }
             }
@@ -284,6 +294,9 @@ fn acted(info: &RunInfo, events: &[Event], faults: &[FaultReport]) -> Judgement 
             status = Status::Unproven;
             let seen: u64 = fault.evidence.iter().map(|rule| rule.seen).sum();
             reasons.push(format!("`{}` hit nothing: {seen} seen, none acted on", fault.fault));
+        } else if let Some(doubt) = doubt(&fault.evidence, &fault.delays) {
+            status = Status::Unproven;
+            reasons.push(doubt);
         } else {
             reasons.push(format!("`{}` acted {acted} times", fault.fault));
         }
@@ -409,7 +422,7 @@ fn excused(
     faults: &[FaultReport],
     expectations: &[Expectation],
 ) -> bool {
-    let acted = |fault: &FaultReport| fault.evidence.iter().any(RuleEvidence::is_proof);
+    let acted = |fault: &FaultReport| proven(&fault.evidence, &fault.delays);
     let armed = |fault: &FaultReport| {
         events.iter().find_map(|event| match &event.event {
             What::Arming(info) if info.fault == fault.fault => Some(event.at),

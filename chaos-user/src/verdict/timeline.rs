@@ -167,7 +167,7 @@ mod tests {
             rules: Vec::new(),
             activity: serde_json::Value::Null,
         };
-        let end = Healed { fault: fault.clone(), evidence: vec![], error: None, remarks: vec![] };
+        let end = Healed { fault: fault.clone(), ..Healed::default() };
         let event = |at, event| Event { at, wall: String::new(), event };
         vec![
             event(armed, What::Arming(info)),

@@ -15,7 +15,8 @@ use super::{Request, sockets};
 use crate::cli::table;
 use crate::exit::Exit;
 use crate::fault::{
-    Active, Fault, FaultError, Journal, MeasuredDelay, RuleEvidence, Session, preview,
+    Active, Fault, FaultError, Journal, MeasuredDelay, RuleEvidence, Session, doubt, preview,
+    proven,
 };
 use crate::guard::Clearance;
 use crate::kernel::netlink::sockets::destroy;
@@ -87,7 +88,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     if let Some(why) = unguarded.get() {
         bail!("{why}; healed");
     }
-    let acted = evidence.iter().any(RuleEvidence::is_proof) || sockets_destroyed > 0;
+    let acted = proven(&evidence, &delays) || sockets_destroyed > 0;
     if request.json {
         let outcome = Outcome {
             run: &run,
@@ -116,6 +117,9 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         for remark in &remarks {
             println!("  note: {remark}");
         }
+        if let Some(doubt) = doubt(&evidence, &delays) {
+            println!("  note: {doubt}");
+        }
         println!("{}", closing(interrupted, acted, &evidence));
     }
     Ok(match (interrupted, acted) {
@@ -129,6 +133,9 @@ fn closing(interrupted: bool, acted: bool, evidence: &[RuleEvidence]) -> &'stati
     match (interrupted, acted) {
         (true, _) => "interrupted; healed",
         (_, true) => "the fault acted; healed",
+        (_, false) if evidence.iter().any(RuleEvidence::is_proof) => {
+            "INCONCLUSIVE: nothing shows that packets were held as they were to be; healed"
+        }
         (_, false) if evidence.iter().any(|rule| rule.matched > 0) => {
             "INCONCLUSIVE: packets matched, but the fault acted on none of them; healed"
         }

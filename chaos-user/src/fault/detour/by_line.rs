@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::settings::line;
-use super::{DetourError, Detours, MeasuredDelay, Surroundings, Way, measurement};
+use super::{DetourError, Detours, HeldCounters, MeasuredDelay, Surroundings, Way, measurement};
 use crate::fault::FaultError;
 use crate::kernel::bpf::{BpfError, Departures, DetourVia, Device, Object};
 use crate::kernel::delay_line::{
-    Config, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling, Slot,
+    Config, Counters, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling, Slot,
 };
 use crate::kernel::netlink::Netlink;
 use crate::plan::Impairment;
@@ -142,36 +142,46 @@ impl ByLine {
         Ok(measured)
     }
 
-    pub(super) fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
-        let (mut late, mut dropped, mut bypassed) = (0, 0, 0);
-        for (_, evidence) in self.evidence() {
-            late += evidence.counters.late;
-            dropped += evidence.counters.dropped;
-            bypassed += evidence.counters.bypassed;
-        }
-        for (count, what) in [
-            (late, "left the delay line more than 1 ms late"),
-            (dropped, "found its queue full and were dropped"),
-            (bypassed, "could not be held and passed at once"),
-        ] {
-            if count > 0 {
-                remarks.push(format!("{count} packets {what}"));
+    /// What became of the packets of each rule.
+    pub(super) fn counters(&self) -> Vec<HeldCounters> {
+        let evidence = self.evidence();
+        let of = |number: usize| {
+            let own = |slot: Slot| {
+                self.slots.iter().any(|(one, way)| *one == slot && way.impairment == number)
+            };
+            let own = evidence.iter().filter(|(slot, _)| own(*slot)).map(|(_, one)| one.counters);
+            let sum = |count: fn(Counters) -> u64| Some(own.clone().map(count).sum());
+            HeldCounters {
+                dropped: sum(|one| one.dropped),
+                early: sum(|one| one.early),
+                lost: None,
+                bypassed: sum(|one| one.bypassed),
+                late: sum(|one| one.late),
+                overtook: sum(|one| one.overtook),
+                refused: sum(|one| one.refused),
             }
-        }
-        remarks.extend(self.troubles());
-        remarks
+        };
+        (0..self.rules.len()).map(of).collect()
+    }
+
+    pub(super) fn remarks(&self) -> Vec<String> {
+        self.troubles()
     }
 
     /// What went wrong with the thread itself.
     fn troubles(&self) -> Vec<String> {
         let Some(line) = &self.line else { return self.ended.clone() };
         let mut troubles = Vec::new();
-        match line.status().map(|status| status.overruns) {
-            Ok(Some(overruns @ 1..)) => {
-                troubles.push(format!(
-                    "{overruns} packets were dropped: they came faster than the delay line reads"
-                ));
+        match line.status() {
+            Ok(status) => {
+                if let Some(overruns @ 1..) = status.overruns {
+                    let what = "packets were dropped: they came faster than the delay line reads";
+                    troubles.push(format!("{overruns} {what}"));
+                }
+                if status.strays > 0 {
+                    let strays = status.strays;
+                    troubles.push(format!("{strays} frames on the delay line were nobody's"));
+                }
             }
             Err(stalled @ DelayLineError::Stalled(_)) => troubles.push(stalled.to_string()),
             // Why it has ended is told when it is stopped.

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::settings::netem;
-use super::{DRAIN, DetourError, Detours, MEASURED, MeasuredDelay, Surroundings, measurement};
+use super::{
+    DRAIN, DetourError, Detours, HeldCounters, MEASURED, MeasuredDelay, Surroundings, measurement,
+};
 use crate::fault::FaultError;
 use crate::fault::LinkUndo;
 use crate::fault::journal::{Entry, Record};
@@ -33,8 +35,8 @@ pub(super) struct ByNetem {
     rules: Vec<(usize, Impairment)>,
     seed: u64,
     unconfirmed: Vec<String>,
-    /// Packets that had not come back when that was last waited for.
-    lost: Option<u32>,
+    /// By rule, the packets that had not come back when that was last waited for.
+    lost: Option<Vec<u64>>,
 }
 
 impl ByNetem {
@@ -133,13 +135,25 @@ impl ByNetem {
     }
 
     pub(super) fn remarks(&self) -> Vec<String> {
-        let mut remarks = self.unconfirmed.clone();
-        if let Some(lost @ 1..) = self.lost {
-            remarks.push(format!(
-                "{lost} packets were still held when the fault was healed, and are lost"
-            ));
-        }
-        remarks
+        self.unconfirmed.clone()
+    }
+
+    /// What became of the packets of each rule. Rules that share a netem, because their settings are
+    /// equal, are told at the first of them.
+    pub(super) fn counters(&mut self) -> Vec<HeldCounters> {
+        // A device that is gone has no counters any more.
+        let qdiscs = self.tc.qdiscs(self.near.0).unwrap_or_default();
+        let own = |number: usize| {
+            let class = self.classes.get(number)?;
+            let shared = self.classes[..number].contains(class);
+            qdiscs.iter().find(|one| one.parent == *class).filter(|_| !shared)
+        };
+        let counters = |number: usize| HeldCounters {
+            dropped: own(number).map(|one| u64::from(one.counters.drops)),
+            lost: self.lost.as_ref().and_then(|lost| lost.get(number).copied()),
+            ..HeldCounters::default()
+        };
+        (0..self.rules.len()).map(counters).collect()
     }
 
     /// Waits once until what is held has come back, as long as that can take but not for ever.
@@ -147,18 +161,27 @@ impl ByNetem {
         if self.lost.is_some() {
             return;
         }
-        let longest = self.rules.iter().map(|(_, one)| {
-            one.latency.nanos().saturating_add(one.jitter.nanos().saturating_mul(4))
+        let longest = self.rules.iter().map(|(_, one)| match one.bottleneck {
+            // What waits for a slow link may take any time.
+            Some(_) => u64::MAX,
+            None => one.longest().nanos(),
         });
         let longest = Duration::from_nanos(longest.max().unwrap_or(0));
-        let until = Instant::now() + (longest + Duration::from_millis(50)).min(DRAIN);
+        let until = Instant::now() + longest.saturating_add(Duration::from_millis(50)).min(DRAIN);
         loop {
-            let held = match self.tc.qdiscs(self.near.0) {
+            let held: Vec<u64> = match self.tc.qdiscs(self.near.0) {
                 // The device is gone, and what it held.
                 Err(_) => return,
-                Ok(qdiscs) => qdiscs.iter().map(|one| one.counters.queued).max().unwrap_or(0),
+                Ok(qdiscs) => (0..self.classes.len())
+                    .map(|number| {
+                        let class = self.classes[number];
+                        let shared = self.classes[..number].contains(&class);
+                        let own = qdiscs.iter().find(|one| one.parent == class && !shared);
+                        own.map_or(0, |one| u64::from(one.counters.queued))
+                    })
+                    .collect(),
             };
-            if held == 0 || Instant::now() >= until {
+            if held.iter().all(|held| *held == 0) || Instant::now() >= until {
                 self.lost = Some(held);
                 return;
             }

@@ -9,9 +9,11 @@ mod by_line;
 mod by_netem;
 mod error;
 mod loopback;
+mod measured;
 mod settings;
 
 pub use error::DetourError;
+pub use measured::{HeldCounters, MeasuredDelay, doubt, proven};
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +29,7 @@ use super::journal::{Entry, Journal};
 use super::ramp::Ramp;
 use crate::experiment::units::Span;
 use crate::host;
-use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, HeldTimes, Mechanism, Object};
+use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, Mechanism, Object};
 use crate::kernel::delay_line::{DelayLineError, Heartbeat, Slot};
 use crate::kernel::netlink::Link;
 use crate::kernel::netns::NetNs;
@@ -112,52 +114,6 @@ pub(super) struct Way {
     pub(super) impairment: usize,
 }
 
-/// How long packets of a rule were held, by the clock of the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MeasuredDelay {
-    /// The rule's place among the fault's rules.
-    #[serde(skip)]
-    pub slot: usize,
-    /// The rule's name.
-    pub rule: String,
-    /// Packets held and released.
-    pub packets: u64,
-    /// Mean, in ns.
-    pub mean_ns: u64,
-    /// Median, in ns.
-    pub p50_ns: u64,
-    /// 99th percentile, in ns.
-    pub p99_ns: u64,
-}
-
-impl MeasuredDelay {
-    /// Of the rule at `slot`: the mean, the median and the 99th percentile of `packets` times.
-    fn new(slot: usize, rule: String, packets: u64, times: [Duration; 3]) -> Self {
-        let [mean_ns, p50_ns, p99_ns] = times.map(|time| time.as_nanos() as u64);
-        Self { slot, rule, packets, mean_ns, p50_ns, p99_ns }
-    }
-
-    /// The same, of what the kernel has measured; `None` if that is nothing.
-    fn by_kernel(slot: usize, rule: String, held: &HeldTimes) -> Option<Self> {
-        let times = [held.mean()?, held.quantile(0.5)?, held.quantile(0.99)?];
-        Some(Self::new(slot, rule, held.count(), times))
-    }
-}
-
-impl fmt::Display for MeasuredDelay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |ns: u64| ns as f64 / 1e6;
-        let Self { rule, packets, mean_ns, p50_ns, p99_ns, .. } = self;
-        write!(
-            f,
-            "{rule}: {packets} packets held, mean {:.3} ms, p50 {:.3} ms, p99 {:.3} ms",
-            ms(*mean_ns),
-            ms(*p50_ns),
-            ms(*p99_ns)
-        )
-    }
-}
-
 /// Those who hold packets, in one namespace.
 #[derive(Debug)]
 enum Holder {
@@ -175,6 +131,8 @@ pub(super) struct Detour {
     give_back: Option<Attached>,
     settings: Vec<Entry>,
     ramp: Option<Ramp>,
+    /// What happens to packets at first, by place among the fault's rules.
+    smallest: Vec<(usize, Impairment)>,
 }
 
 /// What a detour needs to know of its surroundings.
@@ -239,6 +197,7 @@ impl Detour {
             give_back: None,
             settings,
             ramp: None,
+            smallest: detours.rules.iter().map(|(at, one)| (*at, one.scaled(first))).collect(),
         };
         let tell = || -> Result<(), FaultError> {
             for (at, via) in vias {
@@ -277,19 +236,29 @@ impl Detour {
         &self.name
     }
 
-    /// How long packets were held, by rule: the kernel's packets by the object's measurements.
+    /// How long packets were held and what became of them, by rule.
     pub(super) fn measured(
         &self,
         object: &Object,
         name: &dyn Fn(usize) -> String,
     ) -> Result<Vec<MeasuredDelay>, DetourError> {
-        match &*lock(&self.holder) {
-            Holder::Netem(netem) => Ok(netem.measured(object, name)?),
-            Holder::Line(line) => Ok(line.measured(object, name)?),
+        let (mut measured, counters) = match &mut *lock(&self.holder) {
+            Holder::Netem(netem) => (netem.measured(object, name)?, netem.counters()),
+            Holder::Line(line) => (line.measured(object, name)?, line.counters()),
+        };
+        let mut all = Vec::new();
+        for ((number, (slot, smallest)), counters) in (0..).zip(&self.smallest).zip(counters) {
+            let own = measured.iter().position(|one| one.slot == *slot);
+            let own = own.map(|at| measured.swap_remove(at));
+            // Nothing is known about those that are not measured.
+            if own.is_some() || number < MEASURED {
+                all.push(own.unwrap_or_default().of(*slot, name(*slot), smallest, counters));
+            }
         }
+        Ok(all)
     }
 
-    /// What is worth a warning.
+    /// What is worth a warning, besides what [`Self::measured`] tells.
     pub(super) fn remarks(&self) -> Vec<String> {
         match &*lock(&self.holder) {
             Holder::Netem(netem) => netem.remarks(),

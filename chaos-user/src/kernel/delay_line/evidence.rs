@@ -20,6 +20,8 @@ pub struct Counters {
     pub released: u64,
     /// Of the released: more than [`LATE_AFTER`] after their deadline.
     pub late: u64,
+    /// Of the released: before their deadline, because the line or the slot was ended.
+    pub early: u64,
     /// Of the arrived: chosen to overtake.
     pub overtook: u64,
     /// Packets delivered at once because they could not be held, or because the slot was retired
@@ -132,6 +134,9 @@ impl Evidence {
         if u128::from(lateness) > LATE_AFTER.as_nanos() {
             self.counters.late += 1;
         }
+        if now < deadline {
+            self.counters.early += 1;
+        }
     }
 }
 
@@ -189,5 +194,9 @@ mod tests {
         evidence.released(0, 10, 1_000_011);
         assert_eq!(evidence.counters.late, 1);
         assert_eq!(evidence.counters.held, 0);
+        assert_eq!(evidence.counters.early, 0);
+        evidence.counters.held = 1;
+        evidence.released(0, 10, 9);
+        assert_eq!(evidence.counters.early, 1);
     }
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html as markup};
 
 use super::failures::when;
 use super::{answer, ticked};
+use crate::fault::MeasuredDelay;
 use crate::report::terminal::{moment, seconds};
 use crate::run::{Event, Role, RunInfo, What};
 use crate::verdict::{DETECT_BELOW, Findings, MANUAL_STEPS_BELOW, RECOVER_BELOW, Status};
@@ -127,7 +128,43 @@ pub(super) fn evidence(findings: &Findings) -> Markup {
                         }
                     }
                 }
+                @for holder in &fault.held_by { p { "Held by: " (holder) } }
+                @if !fault.delays.is_empty() { (delays(&fault.delays)) }
                 @for remark in &fault.remarks { p { "Note: " (ticked(remark)) } }
+            }
+        }
+    }
+}
+
+/// How long packets were held.
+fn delays(delays: &[MeasuredDelay]) -> Markup {
+    markup! {
+        div class="scroll" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "rule" }
+                        @for head in ["packets held", "mean", "p50", "p99"] {
+                            th scope="col" class="num" { (head) }
+                        }
+                    }
+                }
+                tbody {
+                    @for one in delays {
+                        tr {
+                            th scope="row" { (one.rule) }
+                            td class="num" { (one.packets) }
+                            @for time in [one.mean_ns, one.p50_ns, one.p99_ns] {
+                                td class="num" {
+                                    @match time {
+                                        Some(ns) => (seconds(ns)),
+                                        None => "–",
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::report::sample::{Story, run};
+use crate::report::{json, markdown, terminal};
 
 fn page(story: Story) -> String {
     let (events, findings) = run(story);
@@ -26,6 +27,33 @@ fn a_run_that_showed_nothing() {
     let page = page(Story::Inconclusive);
     assert!(page.contains("badge unsure"), "{page}");
     assert!(page.contains("<code>cut</code> hit nothing: 40 seen, none acted on"), "{page}");
+}
+
+#[test]
+fn who_held_packets_and_how_long_is_in_every_report() {
+    let (_, findings) = run(Story::Passed);
+    let all = [
+        (page(Story::Passed), "Held by: netem (chaosn7", "0.090 s"),
+        (terminal(&findings), "held by: netem (chaosn7", "p99 90.000 ms"),
+        (markdown(&findings), "`cut` were held by: netem (chaosn7", "| 0.090 s |"),
+        (json(&findings).unwrap(), "\"held_by\": [", "\"p99_ns\": 90000000"),
+    ];
+    for (text, holder, time) in all {
+        assert!(text.contains(holder) && text.contains(time), "{text}");
+    }
+}
+
+#[test]
+fn packets_that_were_held_too_short_are_inconclusive() {
+    let (mut events, _) = run(Story::Passed);
+    for event in &mut events {
+        if let What::Healed(healed) = &mut event.event {
+            healed.delays[0].p50_ns = Some(20_000);
+        }
+    }
+    let findings = crate::verdict::judge(&events).unwrap();
+    assert_eq!(findings.verdict, Verdict::Inconclusive, "{findings:#?}");
+    assert!(findings.because.contains("held its packets for 0.020 ms"), "{}", findings.because);
 }
 
 #[test]
