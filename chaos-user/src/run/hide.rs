@@ -47,10 +47,14 @@ pub(super) fn hide(event: &mut Event, redactor: &Redactor) {
                 note.iter_mut().for_each(text);
             }
         }
-        What::Healed(Healed { fault, evidence, error, remarks }) => {
+        What::Healed(Healed { fault, evidence, held_by, delays, error, remarks }) => {
             text(fault);
             for evidence in evidence {
                 text(&mut evidence.rule);
+            }
+            all(held_by);
+            for delay in delays {
+                text(&mut delay.rule);
             }
             error.iter_mut().for_each(text);
             all(remarks);
