@@ -22,10 +22,14 @@ pub struct Record {
     pub because: String,
     /// From the fault until it was noticed.
     pub time_to_detect: Option<u64>,
+    /// How much less that may have been.
+    #[serde(default)]
+    pub detect_bound: Option<u64>,
     /// From the end of the fault until everything held again.
     pub time_to_recover: Option<u64>,
-    /// How much too long both may be: the pause between two looks.
-    pub bound: u64,
+    /// How much less that may have been.
+    #[serde(default)]
+    pub recover_bound: Option<u64>,
     /// How many manual steps it took to recover; `None` when nothing was to recover from.
     pub manual_steps: Option<u32>,
     /// How long it took.
@@ -47,8 +51,9 @@ impl Record {
             verdict: findings.verdict,
             because: findings.because.clone(),
             time_to_detect: metrics.time_to_detect,
+            detect_bound: metrics.detect_bound,
             time_to_recover: metrics.time_to_recover,
-            bound: metrics.bound,
+            recover_bound: metrics.recover_bound,
             manual_steps: metrics.manual_steps,
             took: findings.took,
             seed: findings.seed,

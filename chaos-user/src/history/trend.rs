@@ -13,7 +13,7 @@ pub enum Change {
     Falling,
     /// It got longer.
     Rising,
-    /// The difference is less than what the pause between two looks explains.
+    /// The difference is less than what the pauses between looks explain.
     Steady,
 }
 
@@ -30,14 +30,16 @@ pub struct Trend {
     pub pass_rate: f64,
     /// The mean time to detect, in nanoseconds.
     pub time_to_detect: Option<u64>,
+    /// How much less it may have been in a run, at most.
+    pub detect_bound: u64,
     /// Where it goes.
     pub detect_change: Option<Change>,
     /// The mean time to recover, in nanoseconds.
     pub time_to_recover: Option<u64>,
+    /// How much less it may have been in a run, at most.
+    pub recover_bound: u64,
     /// Where it goes.
     pub recover_change: Option<Change>,
-    /// How much too long both may be, in nanoseconds.
-    pub bound: u64,
     /// The most manual steps of a run.
     pub manual_steps: Option<u32>,
     /// When the last run began.
@@ -59,7 +61,11 @@ impl Trend {
 
     fn one(name: &str, runs: &[&Record]) -> Self {
         let passed = runs.iter().filter(|run| run.verdict == Verdict::Pass).count();
-        let bound = runs.iter().map(|run| run.bound).max().unwrap_or(0);
+        let most = |pick: fn(&Record) -> Option<u64>| {
+            runs.iter().filter_map(|run| pick(run)).max().unwrap_or(0)
+        };
+        let (detect_bound, recover_bound) =
+            (most(|run| run.detect_bound), most(|run| run.recover_bound));
         let times = |pick: fn(&Record) -> Option<u64>| -> Vec<u64> {
             runs.iter().filter_map(|run| pick(run)).collect()
         };
@@ -70,10 +76,11 @@ impl Trend {
             verdicts: runs.iter().map(|run| run.verdict).collect(),
             pass_rate: if runs.is_empty() { 0.0 } else { passed as f64 / runs.len() as f64 },
             time_to_detect: mean(&detect),
-            detect_change: change(&detect, bound),
+            detect_bound,
+            detect_change: change(&detect, detect_bound),
             time_to_recover: mean(&recover),
-            recover_change: change(&recover, bound),
-            bound,
+            recover_bound,
+            recover_change: change(&recover, recover_bound),
             manual_steps: runs.iter().filter_map(|run| run.manual_steps).max(),
             last: runs.last().map_or_else(String::new, |run| run.began.clone()),
         }
@@ -110,8 +117,9 @@ pub(super) mod tests {
             verdict: Verdict::Pass,
             because: String::new(),
             time_to_detect: None,
+            detect_bound: None,
             time_to_recover: Some(number * 1_000_000_000),
-            bound: 200_000_000,
+            recover_bound: Some(200_000_000),
             manual_steps: Some(0),
             took: 1,
             seed: number,

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::terminal::{moment, seconds};
+use super::terminal::{moment, seconds, up_to};
 use crate::verdict::Findings;
 
 /// What a run showed, as Markdown.
@@ -61,10 +61,12 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
     }
     writeln!(out)?;
     let metrics = findings.metrics;
-    for (what, time) in [("detect", metrics.time_to_detect), ("recover", metrics.time_to_recover)] {
+    for (what, time, bound) in [
+        ("detect", metrics.time_to_detect, metrics.detect_bound),
+        ("recover", metrics.time_to_recover, metrics.recover_bound),
+    ] {
         if let Some(time) = time {
-            let bound = seconds(metrics.bound);
-            writeln!(out, "- time to {what}: {} (looked every {bound})", seconds(time))?;
+            writeln!(out, "- time to {what}: {}{}", seconds(time), up_to(bound))?;
         }
     }
     if let Some(steps) = metrics.manual_steps {

@@ -42,7 +42,8 @@ fn look(name: &str, role: &str, ms: u64, took: u64, met: bool) -> Value {
 fn lines(story: Story) -> Vec<Value> {
     let spec = |name: &str, steady: bool, during: [bool; 3], detects: bool| {
         json!({"name": name, "steady": steady, "expected": "200", "detects": detects,
-            "during": {"before": during[0], "fault": during[1], "after": during[2]}, "within": null})
+            "during": {"before": during[0], "fault": during[1], "after": during[2]},
+            "within": detects.then_some("200ms")})
     };
     let failed = story == Story::Failed;
     let mut lines = vec![line(

@@ -70,17 +70,23 @@ fn write(out: &mut String, findings: &Findings) -> fmt::Result {
         }
     }
     let metrics = findings.metrics;
-    let bound = seconds(metrics.bound);
     if let Some(detected) = metrics.time_to_detect {
-        writeln!(out, "  time to detect       {} (looked every {bound})", seconds(detected))?;
+        let bound = up_to(metrics.detect_bound);
+        writeln!(out, "  time to detect       {}{bound}", seconds(detected))?;
     }
     if let Some(recovered) = metrics.time_to_recover {
-        writeln!(out, "  time to recover      {} (looked every {bound})", seconds(recovered))?;
+        let bound = up_to(metrics.recover_bound);
+        writeln!(out, "  time to recover      {}{bound}", seconds(recovered))?;
     }
     if let Some(steps) = metrics.manual_steps.filter(|steps| *steps > 0) {
         writeln!(out, "  manual steps         {steps}")?;
     }
     writeln!(out, "  took {}, seed {}", seconds(findings.took), findings.seed)
+}
+
+/// How much less a time may have been than was measured.
+pub(super) fn up_to(bound: Option<u64>) -> String {
+    bound.map_or_else(String::new, |bound| format!(" (up to {} less)", seconds(bound)))
 }
 
 /// A moment of a run, for people.

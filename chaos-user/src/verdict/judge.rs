@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::expectation::{Expectation, in_phase, looks, once};
+use super::expectation::{Expectation, in_phase, once};
 use super::failure::FailureReport;
 use super::recovered::recovered;
 use super::timeline::Timeline;
+use super::times::detected;
 use crate::exit::Exit;
 use crate::experiment::{Kind, Phase};
 use crate::fault::{MeasuredDelay, RuleEvidence, doubt, proven};
@@ -135,14 +136,18 @@ pub struct FaultReport {
 /// Times that are measured, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// From the beginning of the fault until it was first detected.
+    /// From the beginning of the fault that was detected first until the end of the look that did so.
     pub time_to_detect: Option<u64>,
+    /// How much earlier it may have been detectable: the last look that saw nothing began so long
+    /// before the end of the one that did.
+    pub detect_bound: Option<u64>,
     /// From the end of the fault until everything held again for good.
     pub time_to_recover: Option<u64>,
+    /// How much earlier that may have been: the last look that failed began so long before the end of
+    /// the one that showed it.
+    pub recover_bound: Option<u64>,
     /// How many manual steps it took to recover; `None` when nothing was to recover from.
     pub manual_steps: Option<u32>,
-    /// How much later than they happened things may have been noticed: the pause between looks.
-    pub bound: u64,
 }
 
 /// Everything that a run showed.
@@ -192,6 +197,7 @@ pub fn judge(events: &[Event]) -> Option<Findings> {
     let acted = acted(info, events, &faults);
     let met = met(&expectations);
     let recovery = recovered(info, events, &timeline);
+    let detected = detected(info, events, &timeline);
     let intact = intact(&expectations);
     let clean = clean(events);
     let judgements = vec![acted, met, recovery.judgement, intact, clean];
@@ -210,10 +216,11 @@ pub fn judge(events: &[Event]) -> Option<Findings> {
         expectations,
         failures,
         metrics: Metrics {
-            time_to_detect: time_to_detect(info, events, &timeline),
-            time_to_recover: recovery.took,
+            time_to_detect: detected.map(|timed| timed.took),
+            detect_bound: detected.map(|timed| timed.bound),
+            time_to_recover: recovery.took.map(|timed| timed.took),
+            recover_bound: recovery.took.map(|timed| timed.bound),
             manual_steps: recovery.steps,
-            bound: info.frequency.nanos(),
         },
         began: events.first()?.wall.clone(),
         took: events.last()?.at,
@@ -379,17 +386,6 @@ fn clean(events: &[Event]) -> Judgement {
         left.push("the log ends before the run did; run `chaos heal`".into());
     }
     Judgement { question: Question::HostClean, status, reasons: left }
-}
-
-fn time_to_detect(info: &RunInfo, events: &[Event], timeline: &Timeline) -> Option<u64> {
-    let active = timeline.first_active()?;
-    let detectors = info.probes.iter().filter(|spec| spec.detects);
-    let first = detectors.filter_map(|spec| {
-        looks(events, timeline, &spec.name)
-            .find(|look| look.phase == Some(Phase::Fault) && look.result.met == Some(true))
-            .map(|look| look.ended)
-    });
-    Some(first.min()?.saturating_sub(active))
 }
 
 /// Why a guard ended the run or did not let it begin, if one did.

@@ -10,6 +10,7 @@ mod judge;
 mod recovered;
 mod targets;
 mod timeline;
+mod times;
 
 #[cfg(test)]
 mod tests;

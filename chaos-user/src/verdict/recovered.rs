@@ -4,6 +4,7 @@ use super::expectation::{Look, looks};
 use super::failure::FailureReport;
 use super::judge::{Judgement, Question, Status};
 use super::timeline::Timeline;
+use super::times::Timed;
 use crate::experiment::Phase;
 use crate::run::{Event, ProbeSpec, Role, RunInfo, What};
 
@@ -12,7 +13,7 @@ pub(super) struct Recovery {
     /// The answer.
     pub(super) judgement: Judgement,
     /// From the end of the fault until everything held for good, by itself or not.
-    pub(super) took: Option<u64>,
+    pub(super) took: Option<Timed>,
     /// How many manual steps were done; `None` without a fault to recover from.
     pub(super) steps: Option<u32>,
     /// What had not come back.
@@ -29,8 +30,8 @@ pub(super) fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -
     };
     let mut status = Status::Holds;
     let (mut reasons, mut failures) = (Vec::new(), Vec::new());
-    // Until when it took, as long as all came back.
-    let mut latest = Some(healed);
+    // How long it took, as long as all came back, and what is sure to have taken so long.
+    let mut all = Some((0, 0));
     for spec in expected {
         let within = spec.within.unwrap_or(info.recovery_within);
         let late = healed.saturating_add(within.nanos());
@@ -46,12 +47,12 @@ pub(super) fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -
                 if status == Status::Holds {
                     status = Status::Unproven;
                 }
-                latest = None;
+                all = None;
                 reasons.push(format!("`{}` was not looked at after the fault", spec.name));
             }
             None => {
                 status = Status::Broken;
-                latest = None;
+                all = None;
                 let last = failure(spec, &after);
                 let (seen, at) = last.as_ref().map_or(("", 0), |one| (one.seen.as_str(), one.at));
                 reasons.push(format!(
@@ -63,8 +64,11 @@ pub(super) fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -
                 failures.extend(last);
             }
             Some(back) => {
-                let took = back.ended.saturating_sub(healed);
-                latest = latest.map(|latest| latest.max(back.ended));
+                let unseen = last_failed.and_then(|at| after.get(at));
+                let Timed { took, bound } =
+                    Timed::of(healed, back, unseen.map(|look| look.result.began));
+                let sure = took.saturating_sub(bound);
+                all = all.map(|(took_all, sure_all)| (took.max(took_all), sure.max(sure_all)));
                 if took > within.nanos().saturating_add(info.frequency.nanos()) {
                     status = Status::Broken;
                     reasons.push(format!(
@@ -77,14 +81,14 @@ pub(super) fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -
             }
         }
     }
-    let took = latest.map(|latest| latest.saturating_sub(healed));
+    let took = all.map(|(took, sure)| Timed { took, bound: took.saturating_sub(sure) });
     let steps = manual(events);
     if !steps.is_empty() {
         status = Status::Broken;
         let names = steps.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let count = plural(steps.len(), "manual step");
         let text = match took {
-            Some(took) => {
+            Some(Timed { took, .. }) => {
                 let took = took as f64 / 1e9;
                 format!("it recovered with {count} ({names}), {took:.3} s after the fault ended")
             }
@@ -93,7 +97,7 @@ pub(super) fn recovered(info: &RunInfo, events: &[Event], timeline: &Timeline) -
         reasons.insert(0, text);
     }
     if let (Status::Holds, Some(took)) = (status, took) {
-        reasons.push(format!("{:.3} s after the fault ended", took as f64 / 1e9));
+        reasons.push(format!("{:.3} s after the fault ended", took.took as f64 / 1e9));
     }
     let steps = u32::try_from(steps.len()).ok();
     Recovery { judgement: Judgement { question, status, reasons }, took, steps, failures }

@@ -191,3 +191,60 @@ fn between_two_faults_a_look_belongs_to_the_one_that_it_reaches_into() {
         .looks("up", &[(290, 450, false)]);
     assert_eq!(log.judged().verdict, Verdict::Fail);
 }
+
+const UNDER_FAULT: [bool; 3] = [false, true, false];
+
+#[test]
+fn the_time_to_detect_begins_with_the_fault_that_is_detected() {
+    let faults = [("slow", CUT), ("silent", [2000, 2020, 4000, 4010])];
+    let detects = json!({"detects": true, "within": "10s"});
+    let log = |looks: &[(u64, u64, bool)]| {
+        let log = Log::with(&faults).probe("noticed", UNDER_FAULT, detects.clone());
+        log.looks("noticed", looks).judged().metrics
+    };
+    let metrics =
+        log(&[(130, 140, false), (450, 460, false), (2100, 2110, false), (2500, 2570, true)]);
+    assert_eq!(metrics.time_to_detect, Some(550 * MS), "from 2020 until 2570");
+    assert_eq!(metrics.detect_bound, Some(470 * MS), "not yet at 2100");
+    let first = log(&[(130, 140, false), (450, 460, true), (2100, 2110, true)]);
+    assert_eq!(first.time_to_detect, Some(340 * MS));
+    // Nothing says that it could not be seen before; it was looked at for another fault then.
+    let at_once = log(&[(450, 460, false), (2100, 2110, true)]);
+    assert_eq!((at_once.time_to_detect, at_once.detect_bound), (Some(90 * MS), Some(90 * MS)));
+    assert_eq!(log(&[(450, 460, false)]).detect_bound, None);
+    // Of two at the same time, either may be what is noticed.
+    let both = [("outer", [0, 10, 900, 910]), ("inner", [300, 310, 800, 810])];
+    let log = Log::with(&both).probe("noticed", UNDER_FAULT, detects);
+    let metrics = log.looks("noticed", &[(400, 410, true)]).judged().metrics;
+    assert_eq!(metrics.time_to_detect, Some(400 * MS));
+}
+
+#[test]
+fn slow_looks_make_times_less_exact_and_the_bound_says_so() {
+    // Looks every 10 ms that take 300: what counts is both together.
+    let log = Log::with(&[("cut", CUT)])
+        .probe("up", [true, false, true], json!({}))
+        .probe("quick", [true, false, true], json!({}))
+        .look("up", "before", 1, 2, true)
+        .look("quick", "before", 1, 2, true)
+        .looks(
+            "up",
+            &[(530, 830, false), (840, 1140, false), (1150, 1450, true), (1460, 1500, true)],
+        )
+        .looks("quick", &[(530, 540, false), (550, 560, true)]);
+    let findings = log.judged();
+    assert_eq!(findings.metrics.time_to_recover, Some(930 * MS), "from 520 until 1450");
+    assert_eq!(findings.metrics.recover_bound, Some(610 * MS), "not yet at 840");
+    let told = "time to recover      0.930 s (up to 0.610 s less)";
+    assert!(crate::report::terminal(&findings).contains(told));
+    assert!(
+        crate::report::markdown(&findings)
+            .contains("- time to recover: 0.930 s (up to 0.610 s less)")
+    );
+    let json: Value = serde_json::from_str(&crate::report::json(&findings).unwrap()).unwrap();
+    assert_eq!(json["metrics"]["recover_bound"], 610 * MS);
+    // Up at the first look: it may have been all along.
+    let log = Log::with(&[("cut", CUT)]).probe("up", [false, false, true], json!({}));
+    let metrics = log.looks("up", &[(530, 830, true)]).judged().metrics;
+    assert_eq!((metrics.time_to_recover, metrics.recover_bound), (Some(310 * MS), Some(310 * MS)));
+}

@@ -126,6 +126,13 @@ impl Timeline {
         starts.filter(|active| *active <= at).max()
     }
 
+    /// Since when the fault was active that a look lies in; of several the first, because which of
+    /// them it is about cannot be told.
+    pub fn fault_around(&self, began: u64, ended: u64) -> Option<u64> {
+        let around = self.faults().filter(|window| window.covers(began, ended));
+        around.filter_map(|window| window.active).min()
+    }
+
     /// When the first fault became active.
     pub fn first_active(&self) -> Option<u64> {
         self.faults().filter_map(|window| window.active).min()

@@ -39,12 +39,14 @@ pub(super) fn metrics(findings: &Findings) -> Markup {
         (
             "time to detect",
             metrics.time_to_detect,
+            metrics.detect_bound,
             DETECT_BELOW,
             "from the fault until it was noticed",
         ),
         (
             "time to recover",
             metrics.time_to_recover,
+            metrics.recover_bound,
             RECOVER_BELOW,
             "from the end of the fault until all held again",
         ),
@@ -53,14 +55,16 @@ pub(super) fn metrics(findings: &Findings) -> Markup {
         section aria-labelledby="metrics" {
             h2 id="metrics" { "Metrics" }
             dl class="tiles" {
-                @for (what, time, target, meaning) in times {
+                @for (what, time, bound, target, meaning) in times {
                     div class="tile" {
                         dt { (what) }
                         @match time {
                             Some(time) => {
                                 dd class="value" { (seconds(time)) }
                                 dd { (reached(time < target)) " target: below " (target / 1_000_000_000) " s" }
-                                dd class="note" { "up to " (seconds(metrics.bound)) " less: looked so often" }
+                                @if let Some(bound) = bound {
+                                    dd class="note" { "up to " (seconds(bound)) " less: nothing was seen in between" }
+                                }
                             }
                             None => { dd class="value" { "–" } dd class="note" { "not measured" } }
                         }
