@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::Status;
 use super::timeline::Timeline;
-use crate::experiment::Phase;
+use crate::experiment::{Percent, Phase};
 use crate::run::{Event, ProbeResult, ProbeSpec, Role, What};
 
 /// What one probe was expected to see in one phase, and what it saw.
@@ -136,9 +136,10 @@ pub(super) fn once(
     expectation(spec, None, role == Role::Invariant, &all)
 }
 
-/// How many of so many looks may fail.
-fn tolerated(spec: &ProbeSpec, looks: usize) -> f64 {
-    spec.share.map_or(0.0, |share| (looks as f64 * (1.0 - share.fraction())).floor())
+/// Whether enough of so many looks were as expected.
+fn enough(spec: &ProbeSpec, looks: usize, failures: usize) -> bool {
+    let good = (looks - failures) as u128 * u128::from(Percent::ALL.ppb());
+    spec.share.map_or(failures == 0, |share| good >= looks as u128 * u128::from(share.ppb()))
 }
 
 fn expectation(
@@ -151,7 +152,7 @@ fn expectation(
         judged.iter().filter(|look| look.result.met != Some(true)).collect();
     let status = match (judged.len(), failed.len()) {
         (0, _) => Status::Unproven,
-        (looks, failures) if failures as f64 <= tolerated(spec, looks) => Status::Holds,
+        (looks, failures) if enough(spec, looks, failures) => Status::Holds,
         _ => Status::Broken,
     };
     Expectation {

@@ -248,3 +248,30 @@ fn slow_looks_make_times_less_exact_and_the_bound_says_so() {
     let metrics = log.looks("up", &[(530, 830, true)]).judged().metrics;
     assert_eq!((metrics.time_to_recover, metrics.recover_bound), (Some(310 * MS), Some(310 * MS)));
 }
+
+#[test]
+fn a_share_of_looks_may_fail_and_not_one_more() {
+    let status = |share: &str, good: u64, bad: u64| {
+        let looks: Vec<_> = (0..good + bad).map(|n| (130 + n, 131 + n, n >= bad)).collect();
+        let log = Log::with(&[("cut", CUT)]).probe("up", UNDER_FAULT, json!({"share": share}));
+        let findings = log.looks("up", &looks).judged();
+        let up = findings.expectations.iter().find(|one| one.phase.is_some()).unwrap();
+        assert_eq!((up.looks as u64, up.failures as u64), (good + bad, bad));
+        up.status
+    };
+    for (share, good, bad, expected) in [
+        ("95%", 94, 6, Status::Broken),
+        ("95%", 95, 5, Status::Holds),
+        ("95%", 96, 4, Status::Holds),
+        // Shares that have no exact binary fraction.
+        ("90%", 9, 1, Status::Holds),
+        ("90%", 8, 2, Status::Broken),
+        ("7%", 7, 93, Status::Holds),
+        ("7%", 6, 94, Status::Broken),
+        ("0.1%", 1, 299, Status::Holds),
+        ("100%", 99, 1, Status::Broken),
+        ("0%", 0, 10, Status::Holds),
+    ] {
+        assert_eq!(status(share, good, bad), expected, "{good} of {} at {share}", good + bad);
+    }
+}
