@@ -27,6 +27,14 @@ pub fn junit(runs: &[Findings]) -> Result<String, JunitError> {
             let why = judgement.reasons.join("; ");
             let status = match judgement.status {
                 Status::Holds => TestCaseStatus::success(),
+                // What could not be put back is not the system's doing.
+                Status::Broken if judgement.question == Question::HostClean => {
+                    failure(NonSuccessKind::Error, &why)
+                }
+                // Only a verdict of FAIL holds anything against the system.
+                Status::Broken if verdict != Verdict::Fail => {
+                    skipped(&format!("not judged, because the verdict is {verdict}: {why}"))
+                }
                 Status::Broken => {
                     let mut status = failure(NonSuccessKind::Failure, &why);
                     let details = details(findings, judgement.question);
@@ -80,4 +88,62 @@ fn skipped(why: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::skipped();
     status.set_message(why);
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::sample::{Story, run};
+    use crate::verdict::judge;
+
+    /// The report of a run that went like this, with its events changed.
+    fn suite(story: Story, change: impl Fn(&mut Vec<Value>)) -> (Verdict, String) {
+        let (events, _) = run(story);
+        let mut events: Vec<Value> =
+            events.iter().map(|event| serde_json::to_value(event).unwrap()).collect();
+        change(&mut events);
+        let events: Vec<_> = serde_json::from_value(Value::Array(events)).unwrap();
+        let findings = judge(&events).unwrap();
+        (findings.verdict, junit(std::slice::from_ref(&findings)).unwrap())
+    }
+
+    /// How many cases of a report are failures, errors and skipped.
+    fn counts(xml: &str) -> (usize, usize, usize) {
+        let count = |tag: &str| xml.matches(&format!("<{tag} ")).count();
+        (count("failure"), count("error"), count("skipped"))
+    }
+
+    fn of<'a>(events: &'a mut [Value], key: &str) -> &'a mut Value {
+        events.iter_mut().find_map(|event| event["event"].get_mut(key)).unwrap()
+    }
+
+    #[test]
+    fn failures_are_the_systems_errors_the_tools_and_skips_are_inconclusive() {
+        let as_it_is = |_: &mut Vec<Value>| {};
+        let (verdict, xml) = suite(Story::Passed, as_it_is);
+        assert_eq!((verdict, counts(&xml)), (Verdict::Pass, (0, 0, 0)), "{xml}");
+        let (verdict, xml) = suite(Story::Failed, as_it_is);
+        assert_eq!((verdict, counts(&xml)), (Verdict::Fail, (2, 0, 0)), "{xml}");
+        let (verdict, xml) = suite(Story::Inconclusive, as_it_is);
+        assert_eq!((verdict, counts(&xml)), (Verdict::Inconclusive, (0, 0, 2)), "{xml}");
+        // The system did not do what was expected, and yet the run shows nothing.
+        let (verdict, xml) = suite(Story::Failed, |events| {
+            of(events, "healed")["evidence"][0]["acted"] = json!(0);
+        });
+        assert_eq!((verdict, counts(&xml)), (Verdict::Inconclusive, (0, 0, 3)), "{xml}");
+        assert!(xml.contains("not judged, because the verdict is INCONCLUSIVE: `server-answers`"));
+        let (verdict, xml) = suite(Story::Failed, |events| {
+            let at = events.len() - 1;
+            let (ns, wall) = (events[at]["at"].clone(), events[at]["wall"].clone());
+            events.insert(at, json!({"at": ns, "wall": wall, "event": "interrupted"}));
+        });
+        assert_eq!((verdict, counts(&xml)), (Verdict::Aborted, (0, 1, 1)), "{xml}");
+        let (verdict, xml) = suite(Story::Failed, |events| {
+            of(events, "ended")["left"] = json!(["a qdisc on eth0"]);
+        });
+        assert_eq!((verdict, counts(&xml)), (Verdict::Error, (0, 2, 1)), "{xml}");
+        assert!(xml.contains("a qdisc on eth0"), "{xml}");
+    }
 }
