@@ -78,6 +78,7 @@ fn a_partition_passes_with_proof_and_can_be_judged_again() {
         ("markdown", "report.md"),
         ("junit", "junit.xml"),
         ("journal", "journal.json"),
+        ("html", "report.html"),
     ] {
         let log = folder.display().to_string();
         let again = place.chaos(&["report", &log, "--format", format]).output().unwrap();

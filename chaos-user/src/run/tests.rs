@@ -458,6 +458,7 @@ fn a_stored_log_gives_the_same_verdict_and_bytes() {
     let suite = |findings: &Findings| junit(std::slice::from_ref(findings)).unwrap();
     assert_eq!(suite(&again), suite(&findings));
     assert_eq!(journal(&read, &again), journal(&events, &findings));
+    assert_eq!(html(&read, &again).unwrap(), html(&events, &findings).unwrap());
 }
 
 #[test]
