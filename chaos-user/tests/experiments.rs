@@ -165,6 +165,39 @@ fn a_seed_repeats_the_decisions_of_a_run() {
     assert_ne!(seven, arrived("8"));
 }
 
+/// What each client sent, in its order.
+fn sent(seed: &str) -> BTreeMap<u64, Vec<String>> {
+    let place = Place::new();
+    let experiment = place.copy("malformed.yaml", &[]);
+    let done = place.chaos(&["run", "--json", "--seed", seed, &experiment]).output().unwrap();
+    assert_eq!(code(&done), 0, "{done:?}");
+    let events = std::fs::read_to_string(place.results().join("events.jsonl")).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut sent: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for operation in events.flat_map(|event| {
+        event["event"]["operations"]["operations"].as_array().cloned().unwrap_or_default()
+    }) {
+        if operation["state"] == "invoke" {
+            let payload = operation["payload"].as_str().unwrap().to_owned();
+            sent.entry(operation["client"].as_u64().unwrap()).or_default().push(payload);
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_seed_repeats_the_payloads_of_each_client() {
+    let seven = sent("7");
+    assert_eq!(seven.values().map(Vec::len).collect::<Vec<_>>(), [27, 27, 26]);
+    assert_eq!(seven, sent("7"));
+    let eight = sent("8");
+    // The first 35 are always the same, the others are made up.
+    for (client, payloads) in &seven {
+        let same = payloads.iter().zip(&eight[client]).take_while(|(one, other)| one == other);
+        assert!((11..=12).contains(&same.count()), "client {client}: {payloads:?}");
+    }
+}
+
 #[test]
 fn requests_at_a_rate_are_sent_and_timed_when_they_are_due() {
     let place = Place::new();

@@ -41,8 +41,16 @@ pub(super) fn hide(event: &mut Event, redactor: &Redactor) {
         What::Operations { workload, operations } => {
             text(workload);
             for operation in operations {
-                let Operation { number: _, client: _, step, state: _, at: _, status: _, note } =
-                    operation;
+                let Operation {
+                    number: _,
+                    client: _,
+                    step,
+                    state: _,
+                    at: _,
+                    status: _,
+                    payload: _,
+                    note,
+                } = operation;
                 text(step);
                 note.iter_mut().for_each(text);
             }

@@ -31,13 +31,19 @@ pub(super) fn inject<'a>(
     let node = lab.node(&target.node).map_err(|error| failed(&error))?;
     let process = node.process(&target.process).map_err(|error| failed(&error))?;
     let before = process.pid();
-    let done = |result: Result<(), ProcessError>| result.map_err(|error| Trouble::tool(&error));
+    // One that does not run cannot be hit, which is what the evidence says; it is no error.
+    let done = |result: Result<(), ProcessError>| match result {
+        Ok(()) => Ok(true),
+        Err(ProcessError::NotRunning { .. }) => Ok(false),
+        Err(error) => Err(Trouble::tool(&error)),
+    };
     let mut record = None;
-    match act {
+    let hit = match act {
         ProcessAct::Stop => done(process.stop(GRACE).map(|_| ()))?,
         ProcessAct::Kill => {
-            done(process.kill())?;
+            let hit = done(process.kill())?;
             process.wait(GRACE);
+            hit
         }
         ProcessAct::Pause => {
             if let Some(id) = before.and_then(ProcessId::of) {
@@ -45,15 +51,15 @@ pub(super) fn inject<'a>(
                 let paused = Record::Paused(PausedUndo { process: id, name, group: true });
                 record = Some(journal.append(paused).map_err(|error| Trouble::tool(&error))?);
             }
-            done(process.freeze())?;
+            done(process.freeze())?
         }
         ProcessAct::Restart => {
-            done(process.kill())?;
+            let hit = done(process.kill())?;
             process.wait(GRACE);
-            done(process.start_again())?;
+            done(process.start_again())? && hit
         }
-    }
-    let acted = before.is_some_and(|pid| match act {
+    };
+    let acted = before.filter(|_| hit).is_some_and(|pid| match act {
         ProcessAct::Pause => is_stopped(pid),
         ProcessAct::Stop => process.pid().is_none(),
         ProcessAct::Kill | ProcessAct::Restart => process.pid() != Some(pid),
@@ -65,7 +71,8 @@ pub(super) fn inject<'a>(
         acted: u64::from(acted),
         bytes: 0,
     };
-    Ok(Box::new(Disturbed { lab, target: target.clone(), process, act, evidence, record }))
+    let ran = before.is_some();
+    Ok(Box::new(Disturbed { lab, target: target.clone(), process, act, ran, evidence, record }))
 }
 
 /// Whether the kernel says that a process is stopped. The change takes the kernel a moment.
@@ -85,12 +92,18 @@ struct Disturbed<'a> {
     target: Target,
     process: &'a Process,
     act: ProcessAct,
+    /// Whether it ran before.
+    ran: bool,
     evidence: RuleEvidence,
     record: Option<Entry>,
 }
 
 impl ActiveFault for Disturbed<'_> {
     fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
+        if !self.ran && self.act != ProcessAct::Restart {
+            // What was down before is left alone.
+            return Ok((vec![self.evidence.clone()], Vec::new()).into());
+        }
         let result = match self.act {
             ProcessAct::Pause => self.process.thaw(),
             ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => self.process.start_again(),

@@ -207,7 +207,7 @@ impl Engine {
                 break;
             };
             if under_way.len() >= MOST_IN_FLIGHT {
-                let number = self.begin(number, step, began + due);
+                let number = self.begin(number, step, None, began + due);
                 let note = Some("not sent: too many wait for an answer".to_owned());
                 self.end(number, 0, step, (State::Fail, None), note);
                 continue;
@@ -251,7 +251,7 @@ impl Engine {
         known: &mut Variables,
         due: Instant,
     ) -> (bool, Result<(), String>) {
-        let number = self.begin(client, step, due);
+        let number = self.begin(client, step, payload, due);
         let with_payload = match payload {
             Some(Payload::Value { value, .. }) => {
                 Some(known.preferring([("payload".to_owned(), value.clone())]))
@@ -293,11 +293,13 @@ impl Engine {
         (done, saved)
     }
 
-    fn begin(&self, client: u32, step: &Step, due: Instant) -> u32 {
+    fn begin(&self, client: u32, step: &Step, payload: Option<&Payload>, due: Instant) -> u32 {
+        let payload = payload.map(|payload| format!("{:016x}", payload.digest()));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let at = nanos(due.saturating_duration_since(self.origin));
         let (state, step) = (State::Invoke, step.name.clone());
-        let operation = Operation { number, client, step, state, at, status: None, note: None };
+        let (status, note) = (None, None);
+        let operation = Operation { number, client, step, state, at, status, payload, note };
         self.record().operations.push(operation);
         number
     }
@@ -312,7 +314,8 @@ impl Engine {
     ) {
         let at = nanos(self.origin.elapsed());
         let step = step.name.clone();
-        let operation = Operation { number, client, step, state, at, status, note };
+        let payload = None;
+        let operation = Operation { number, client, step, state, at, status, payload, note };
         let mut record = self.record();
         if !record.closed {
             record.operations.push(operation);

@@ -19,6 +19,9 @@ pub struct Operation {
     /// The status of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// When it began with a payload that was made up: which, as 16 hexadecimal digits of a hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
     /// What was said when it did not succeed, in short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -170,7 +170,7 @@ mod tests {
     fn event(number: u32, state: State, ms: u64) -> Operation {
         let status = (state == State::Ok).then_some(200);
         let (client, at, step) = (number, ms * 1_000_000, "buy".to_owned());
-        Operation { number, client, step, state, at, status, note: None }
+        Operation { number, client, step, state, at, status, payload: None, note: None }
     }
 
     #[test]
