@@ -173,3 +173,8 @@ pub(crate) fn seed() -> u64 {
     println!("CHAOS_TEST_SEED={seed}");
     seed
 }
+
+/// So many on a processor, and a quarter where it is emulated.
+pub(crate) fn fewer_if_slow(count: u32) -> u32 {
+    if std::env::var_os("CHAOS_TEST_SLOWNESS").is_some() { count / 4 } else { count }
+}

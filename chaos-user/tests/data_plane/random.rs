@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::bench::{Bench, bench, seed};
+use crate::bench::{Bench, bench, fewer_if_slow, seed};
 use crate::oracle::Oracle;
 use crate::packets::{ACK, Extension, FIN, Kind, Piece, RST, SYN, Sample};
 use crate::rules::{reject, rule};
@@ -245,17 +245,13 @@ fn one_case(
 
 #[test]
 fn random_rules_meet_random_packets_as_the_oracle_says() {
-    const CASES: u32 = 200;
+    let cases = fewer_if_slow(200);
     let seed = seed();
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_ne_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config {
-        cases: CASES,
-        failure_persistence: None,
-        max_shrink_iters: 400,
-        ..Config::default()
-    };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     bench(|bench| {
         let state = RefCell::new((bench, Met::default()));
         let strategy = (
@@ -273,8 +269,8 @@ fn random_rules_meet_random_packets_as_the_oracle_says() {
         let met = &state.borrow().1;
         println!("{met:?}");
         // A test in which nothing meets proves nothing.
-        assert!(met.matches > 10 * u64::from(CASES), "{met:?}");
+        assert!(met.matches > 10 * u64::from(cases), "{met:?}");
         assert!(met.packets > 4 * met.overflows, "{met:?}");
-        assert!(met.rules > 4 * CASES as usize, "{met:?}");
+        assert!(met.rules > 4 * cases as usize, "{met:?}");
     });
 }

@@ -9,10 +9,14 @@ use chaos::kernel::delay_line::{Config, Counters, Segmentation};
 use chaos::kernel::netns::NetNs;
 use chaos_common::decide::mix;
 
-use crate::bed::{ANY, Bed, Direction, Family, NEAR, latency, slot, snmp};
+use crate::bed::{ANY, Bed, Direction, Family, NEAR, latency, slot, slowness, snmp};
 
 const PORT: u16 = 7100;
-const WORDS: u64 = 2 << 20;
+
+/// What a stream carries.
+fn words() -> u64 {
+    (2 << 20) / u64::from(slowness().min(4))
+}
 
 /// Sends words that the receiver can recompute; answers how long it took.
 fn transfer(from: &NetNs, to: &NetNs, at: SocketAddr, words: u64) -> Duration {
@@ -55,8 +59,8 @@ fn stream(config: &Config, direction: Direction, family: Family) -> Counters {
     // Data leaves at egress, or arrives at ingress.
     let at = |ip| SocketAddr::new(ip, PORT);
     match direction {
-        Direction::Egress => transfer(&bed.near, &bed.far, at(family.far()), WORDS),
-        Direction::Ingress => transfer(&bed.far, &bed.near, at(family.near()), WORDS),
+        Direction::Egress => transfer(&bed.near, &bed.far, at(family.far()), words()),
+        Direction::Ingress => transfer(&bed.far, &bed.near, at(family.near()), words()),
     };
     for netns in [&bed.near, &bed.far] {
         assert_eq!(snmp(netns, "Tcp", "InCsumErrors"), 0);
@@ -64,7 +68,7 @@ fn stream(config: &Config, direction: Direction, family: Family) -> Counters {
     }
     let evidence = bed.line().evidence(slot(1)).unwrap().unwrap();
     assert_eq!(evidence.counters.refused, 0);
-    assert!(evidence.counters.arrived_bytes > WORDS * 8);
+    assert!(evidence.counters.arrived_bytes > words() * 8);
     evidence.counters
 }
 
@@ -99,9 +103,9 @@ fn loopback_streams_pass() {
         bed.catch("lo", Direction::Egress);
         bed.divert(PORT.into(), slot(1), "lo", Direction::Egress, latency(0.5));
         let at = SocketAddr::new(Family::V6.loopback(), PORT);
-        transfer(&bed.near, &bed.near, at, WORDS);
+        transfer(&bed.near, &bed.near, at, words());
         let counters = bed.line().evidence(slot(1)).unwrap().unwrap().counters;
-        assert!(counters.arrived_bytes > WORDS * 8, "{segmentation:?}: {counters:?}");
+        assert!(counters.arrived_bytes > words() * 8, "{segmentation:?}: {counters:?}");
         assert_eq!((counters.dropped, counters.refused), (0, 0));
     }
 }
@@ -128,6 +132,6 @@ fn a_changed_mtu_does_not_hurt() {
         for (netns, device) in [(&bed.near, NEAR), (&bed.far, crate::bed::FAR)] {
             crate::bed::set_mtu(netns, device, mtu);
         }
-        transfer(&bed.near, &bed.far, SocketAddr::new(family.far(), PORT), WORDS / 4);
+        transfer(&bed.near, &bed.far, SocketAddr::new(family.far(), PORT), words() / 4);
     }
 }

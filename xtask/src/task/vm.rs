@@ -138,15 +138,21 @@ pub(super) fn test_stages(
             return kernels.iter().map(broken).collect();
         }
     };
-    let work = Work::Suites {
-        suites: programs.suites.clone(),
-        filter: filter.map(String::from),
-        test_limit: TEST_LIMIT.as_secs(),
+    // Asked for something, each kernel does it; asked for everything, they share the work.
+    let shared = kernels.len() > 1 && filter.is_none();
+    let work = |entry: &KernelEntry| {
+        let suites = programs.suites.iter();
+        let own = suites.filter(|suite| !shared || entry.has_its_share(&suite.name));
+        Work::Suites {
+            suites: own.cloned().collect(),
+            filter: filter.map(String::from),
+            test_limit: TEST_LIMIT.as_secs(),
+        }
     };
     let limits = [KERNEL_LIMIT, TEST_LIMIT + Duration::from_mins(1)];
     let run = |entry: &KernelEntry, kernel: Result<Kernel>, start: Instant, at_once| {
         let ran = kernel.and_then(|kernel| {
-            machine.run(&entry.name, &kernel, &work, Console::None, limits, at_once)
+            machine.run(&entry.name, &kernel, &work(entry), Console::None, limits, at_once)
         });
         let elapsed = start.elapsed();
         match ran {

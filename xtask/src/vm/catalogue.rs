@@ -23,6 +23,8 @@ pub(crate) struct KernelEntry {
     pub(crate) package: String,
     /// The features it lacks.
     missing: Vec<String>,
+    /// Suites that another kernel runs when all of them run everything.
+    elsewhere: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +60,11 @@ impl Catalogue {
 }
 
 impl KernelEntry {
+    /// Whether this kernel runs a suite when all kernels run everything.
+    pub(crate) fn has_its_share(&self, suite: &str) -> bool {
+        self.elsewhere.iter().all(|one| one != suite)
+    }
+
     /// Whether this kernel has a feature: it has what it is not said to lack.
     pub(crate) fn presence(&self, feature: &str) -> Presence {
         if self.missing.iter().any(|missing| missing == feature) {
@@ -80,6 +87,18 @@ mod tests {
         assert_eq!(catalogue.select(Some("6.12")).unwrap()[0].name, "6.12");
         let error = catalogue.select(Some("2.4")).unwrap_err().to_string();
         assert_eq!(error, "no kernel 2.4; there are 6.1, 6.12");
+    }
+
+    #[test]
+    fn what_one_kernel_leaves_another_runs() {
+        let kernels = Catalogue::load().unwrap().kernel;
+        for suite in kernels.iter().flat_map(|kernel| &kernel.elsewhere) {
+            assert!(kernels.iter().any(|kernel| kernel.has_its_share(suite)), "{suite}");
+            let name =
+                |file: &str| format!("{}/../chaos-user/tests/{file}", env!("CARGO_MANIFEST_DIR"));
+            let files = [name(&format!("{suite}.rs")), name(&format!("{suite}/main.rs"))];
+            assert!(files.iter().any(|file| std::path::Path::new(file).exists()), "{suite}");
+        }
     }
 
     #[test]
