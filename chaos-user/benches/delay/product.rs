@@ -27,7 +27,7 @@ pub(crate) fn hold(
     let action = Action::Detour(Detour { share: Loss::Always, what: "hold".into() });
     let rules = ports.iter().map(|(port, _)| rule(*port, protocol, action.clone())).collect();
     let held = ports.iter().map(|(_, impairment)| impairment.clone()).enumerate().collect();
-    start(link, rules, Detours { backend, rules: held, ramp: Span::ZERO })
+    start(link, rules, Detours { backend, rules: held, ..Detours::default() })
 }
 
 /// Loses packets to each port.

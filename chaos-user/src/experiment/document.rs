@@ -239,6 +239,10 @@ pub(super) struct ProviderDocument {
     pub(super) backend: Option<Text>,
     pub(super) ramp: Option<Spanned<Span>>,
     pub(super) queue: Option<Spanned<u32>>,
+    #[serde(rename = "keep-order")]
+    pub(super) keep_order: Option<Spanned<bool>>,
+    #[serde(rename = "per-packet")]
+    pub(super) per_packet: Option<Spanned<bool>>,
 }
 
 impl ProviderDocument {
@@ -262,7 +266,7 @@ impl ProviderDocument {
             remote_ports as "remote-ports", flows, connections, loss, exact, share, copies,
             checksum, seed, level, leave, latency, jitter,
             correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
-            backend, ramp, queue, unit, container, socket, cgroup, errno, operations, workload, spare,
+            backend, ramp, queue, keep_order as "keep-order", per_packet as "per-packet", unit, container, socket, cgroup, errno, operations, workload, spare,
             cpus, high, rbps, wbps, riops, wiops
         )
     }

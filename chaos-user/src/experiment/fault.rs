@@ -158,6 +158,8 @@ pub struct DetourSpec {
     pub backend: Backend,
     /// How long it takes to grow from nothing to the whole.
     pub ramp: Span,
+    /// Whether each packet of a segmented burst is held by itself.
+    pub per_packet: bool,
 }
 
 /// What happens to the packets that are chosen.

@@ -298,6 +298,47 @@ fn groups_are_flat_and_have_nothing_but_members() {
 }
 
 #[test]
+fn what_holds_packets_is_checked_where_it_is_written() {
+    let provider = "    provider: { type: chaos, duration: 1s, ";
+    let file = |keys: &str| {
+        format!("title: t\nmethod:\n  - name: slow\n    type: action\n{provider}{keys} }}\n")
+    };
+    let keys = "fault: delay, latency: 5ms, jitter: 3s, keep-order: true, per-packet: true";
+    let read = Experiment::parse(&file(keys), Path::new("e.yaml")).unwrap();
+    let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
+    let FaultWork::Network(spec) = &fault.work else { panic!("no rules") };
+    let detour = spec.detour.as_ref().unwrap();
+    assert!(detour.per_packet);
+    assert_eq!(detour.impairment.to_string(), "delay 5ms ± 3s uniform in order");
+    for (keys, at, message) in [
+        ("fault: rate, rate: 1mbit, queue: 0", "queue: ", "`queue` must be at least 1, not 0"),
+        ("fault: reorder, reorder: 5%, latency: 1s, gap: 0", "gap: ", "`gap` must be at least 1"),
+        ("fault: delay, latency: 1s, limit: 0", "limit: ", "`limit` must be at least 1"),
+        ("fault: delay, latency: 2h", "latency: ", "a latency of 7200s is longer than"),
+        ("fault: delay, latency: 1s, jitter: 2h", "jitter: ", "a jitter of 7200s is longer than"),
+        (
+            "fault: delay, backend: netem, latency: 1s, jitter: 3s",
+            "jitter: ",
+            "--backend netem cannot do this",
+        ),
+        ("fault: delay, latency: 1s, distribution: normal", "bution: ", "needs `jitter`"),
+        ("fault: delay, latency: 1s, correlation: 5%", "correlation: ", "needs `jitter`"),
+        ("fault: delay, latency: 1s, keep-order: true", "keep-order: ", "needs `jitter`"),
+        (
+            "fault: delay, latency: 1s, per-packet: true, backend: netem",
+            "backend: ",
+            "--per-packet",
+        ),
+    ] {
+        let text = refused(&file(keys));
+        let line = format!("{provider}{keys}");
+        let column = line.find(at).unwrap() + at.len() + 1;
+        assert!(text.contains(message), "{keys}: {text}");
+        assert!(text.contains(&format!(":5:{column}")), "{keys}: column {column}: {text}");
+    }
+}
+
+#[test]
 fn a_whole_device_is_named_and_its_netem_checked() {
     let file = |keys: &str| {
         format!(

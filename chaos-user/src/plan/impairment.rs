@@ -30,6 +30,8 @@ pub struct Impairment {
     pub bottleneck: Option<Bottleneck>,
     /// Packets that may be held at once; more are dropped. `None` is what the holder can.
     pub limit: Option<u32>,
+    /// Whether a packet waits for those of its flow that came before it, in spite of jitter.
+    pub keep_order: bool,
 }
 
 /// Packets that are not held.
@@ -115,7 +117,16 @@ impl Impairment {
 
 impl fmt::Display for Impairment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { latency, jitter, distribution, correlation, overtake, bottleneck, limit } = self;
+        let Self {
+            latency,
+            jitter,
+            distribution,
+            correlation,
+            overtake,
+            bottleneck,
+            limit,
+            keep_order,
+        } = self;
         let mut parts = Vec::new();
         if *latency > Span::ZERO {
             // Writing to a String cannot fail.
@@ -125,6 +136,9 @@ impl fmt::Display for Impairment {
             }
             if correlation.ppb() > 0 {
                 let _ = write!(text, " (correlation {correlation})");
+            }
+            if *keep_order {
+                text.push_str(" in order");
             }
             parts.push(text);
         }

@@ -304,6 +304,7 @@ fn what_cannot_be_held_is_refused_before_anything_is_touched() {
         (&["delay", "--latency=-5ms"][..], 64, "negative"),
         (&["delay", "--latency", "2h", "--backend", "delay-line"][..], 64, "at most 3600s"),
         (&["delay", "--latency", "1ms", "--limit", "0"][..], 64, "limit"),
+        (&["delay", "--latency", "1ms", "--keep-order"][..], 64, "--jitter"),
         (&["rate"][..], 64, "--rate"),
         (&["rate", "--rate", "1mbit", "--queue", "0"][..], 64, "--police"),
         (&["rate", "--rate", "1mbit", "--burst", "9000"][..], 64, "--police"),

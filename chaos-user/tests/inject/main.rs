@@ -6,6 +6,7 @@ mod growing;
 mod held;
 mod mishaps;
 mod netem;
+mod settings;
 mod stopped;
 
 use std::io::Read as _;

@@ -66,7 +66,7 @@ fn takes(place: &Place, port: u16, bytes: usize) -> Duration {
         .unwrap()
 }
 
-fn set_mtu(netns: &NetNs, device: &str, mtu: u32) {
+pub(super) fn set_mtu(netns: &NetNs, device: &str, mtu: u32) {
     netns
         .block_on(|| async {
             let netlink = Netlink::open().unwrap();
@@ -187,7 +187,7 @@ fn packets_pass_a_stalled_thread_within_a_lease_and_it_keeps_nobody_waiting() {
 }
 
 /// Tries to hold packets where `/dev/net` is what `change` makes of it, for this process alone.
-fn refused(place: &Place, change: impl FnOnce() + Send) -> Output {
+fn refused(place: &Place, change: impl FnOnce() + Send) -> [Output; 2] {
     thread::scope(|scope| {
         let refused = scope.spawn(|| {
             // Of this thread, and of the processes that it starts.
@@ -197,7 +197,9 @@ fn refused(place: &Place, change: impl FnOnce() + Send) -> Output {
             mount(none, "/", none, private, none).unwrap();
             change();
             let what = ["delay", "--latency", "60ms", "--backend", "delay-line", "--for", "1s"];
-            place.inject(&what).output().unwrap()
+            // A dry run says the same.
+            [&[][..], &["--dry-run"]]
+                .map(|dry| place.inject(&[&what[..], dry].concat()).output().unwrap())
         });
         refused.join().unwrap()
     })
@@ -222,9 +224,11 @@ fn without_a_tap_nothing_is_touched_and_the_error_says_why() {
         (hidden, "cannot open /dev/net/tun for the delay line: No such file or directory"),
         (other, "cannot create the TAP device chaosd%d for the delay line: "),
     ] {
-        let (code, _, text) = outcome(output);
-        assert_eq!(code, 4, "{text}");
-        assert!(text.contains(said), "{text}");
+        for output in output {
+            let (code, _, text) = outcome(output);
+            assert_eq!(code, 4, "{text}");
+            assert!(text.contains(said), "{text}");
+        }
         assert_eq!(surroundings(&place), before);
         assert!(place.status()["runs"].as_array().unwrap().is_empty());
     }

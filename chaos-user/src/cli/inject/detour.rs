@@ -14,6 +14,10 @@ pub(super) struct DelayArgs {
     /// Packets that may be held at once; more are dropped. Default: as many as there is room for
     #[arg(long, value_name = "PACKETS", allow_hyphen_values = true)]
     limit: Option<u32>,
+    /// Let no packet leave before an earlier one of its flow, in spite of --jitter: delays are longer
+    /// on average than the distribution says. The delay line only
+    #[arg(long, requires = "jitter")]
+    keep_order: bool,
     #[command(flatten)]
     holding: HoldingArgs,
     #[command(flatten)]
@@ -80,11 +84,15 @@ struct HoldingArgs {
         allow_hyphen_values = true
     )]
     ramp: Span,
+    /// Hold each packet of a segmented burst by itself, instead of the burst as one: more exact, and
+    /// slower. The delay line only
+    #[arg(long, help_heading = "How")]
+    per_packet: bool,
 }
 
 impl DelayArgs {
     pub(super) fn request(self) -> anyhow::Result<Request> {
-        let Self { shape, limit, holding, common } = self;
+        let Self { shape, limit, keep_order, holding, common } = self;
         let Some(latency) = shape.latency.filter(|latency| *latency > Span::ZERO) else {
             return Err(
                 UsageError("say how long: --latency, as in `--latency 500ms`".into()).into()
@@ -96,6 +104,7 @@ impl DelayArgs {
             distribution: shape.distribution.map(|arg| arg.0).unwrap_or_default(),
             correlation: shape.correlation.unwrap_or_default(),
             limit,
+            keep_order,
             ..Impairment::default()
         };
         common.held("delay", impairment, &holding)
@@ -106,9 +115,10 @@ impl RateArgs {
     pub(super) fn request(self) -> anyhow::Result<Request> {
         let Self { rate, queue, police, burst, holding, common } = self;
         if police {
-            if holding.ramp > Span::ZERO || holding.backend != Backend::Auto {
+            if holding.ramp > Span::ZERO || holding.backend != Backend::Auto || holding.per_packet {
                 return Err(UsageError(
-                    "--police holds nothing, so --ramp and --backend mean nothing with it".into(),
+                    "--police holds nothing, so --ramp, --backend and --per-packet mean nothing with it"
+                        .into(),
                 )
                 .into());
             }
@@ -160,8 +170,8 @@ impl CommonArgs {
         let what = impairment.to_string();
         let action = Action::Detour(Detour { share: Loss::Always, what });
         let mut request = self.delaying(name, action, Direction::To, Some(longest))?;
-        let HoldingArgs { backend, ramp } = *holding;
-        request.fault.detours = Detours { backend, rules: vec![(0, impairment)], ramp };
+        let HoldingArgs { backend, ramp, per_packet } = *holding;
+        request.fault.detours = Detours { backend, rules: vec![(0, impairment)], ramp, per_packet };
         Ok(request)
     }
 }

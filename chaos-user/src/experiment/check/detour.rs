@@ -6,18 +6,19 @@ use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::DetourSpec;
 use crate::experiment::units::Span;
-use crate::fault::Backend;
+use crate::fault::{Backend, DetourError, Detours};
 use crate::plan::{Bottleneck, Impairment, Overtake};
 
 pub(super) const DELAY: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                                 local-ports, remote-ports, flows, connections, seed, latency, \
-                                jitter, correlation, distribution, limit, backend, ramp";
+                                jitter, correlation, distribution, limit, keep-order, backend, \
+                                ramp, per-packet";
 pub(super) const RATE: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                                local-ports, remote-ports, flows, connections, seed, rate, queue, \
-                               backend, ramp";
+                               backend, ramp, per-packet";
 pub(super) const REORDER: &str = "fault, duration, node, direction, devices, protocol, local, \
                                   remote, local-ports, remote-ports, flows, connections, seed, \
-                                  reorder, gap, correlation, latency, backend, ramp";
+                                  reorder, gap, correlation, latency, backend, ramp, per-packet";
 
 /// Packets that may wait before a slow link unless the file says otherwise.
 const QUEUE: u32 = 1000;
@@ -25,6 +26,19 @@ const QUEUE: u32 = 1000;
 pub(super) fn delay(document: &ProviderDocument, place: Place) -> Result<DetourSpec, Failed> {
     let spans = |written: &Option<serde_saphyr::Spanned<Span>>| written.as_ref().map(|s| s.value);
     let share = |written: &Option<serde_saphyr::Spanned<_>>| written.as_ref().map(|s| s.value);
+    if document.jitter.is_none() {
+        let needs_jitter = [
+            ("distribution", document.distribution.as_ref().map(|one| one.referenced)),
+            ("correlation", document.correlation.as_ref().map(|one| one.referenced)),
+            ("keep-order", document.keep_order.as_ref().map(|one| one.referenced)),
+        ];
+        for (key, at) in needs_jitter {
+            if let Some(at) = at {
+                let (what, purpose) = (format!("`{key}`"), "how far delays stray, such as `50ms`");
+                return Err((at.into(), Problem::Missing { what, key: "jitter", purpose }));
+            }
+        }
+    }
     let impairment = Impairment {
         latency: latency(document, "delay", place)?,
         jitter: spans(&document.jitter).unwrap_or_default(),
@@ -33,19 +47,21 @@ pub(super) fn delay(document: &ProviderDocument, place: Place) -> Result<DetourS
             None => crate::kernel::netlink::qdisc::Distribution::Uniform,
         },
         correlation: share(&document.correlation).unwrap_or_default(),
-        limit: document.limit.as_ref().map(|limit| limit.value),
+        limit: document.limit.as_ref().map(|limit| at_least_one(limit, "`limit`")).transpose()?,
+        keep_order: document.keep_order.as_ref().is_some_and(|keep| keep.value),
         ..Impairment::default()
     };
-    spec(document, impairment)
+    spec(document, impairment, place)
 }
 
 pub(super) fn rate(document: &ProviderDocument, place: Place) -> Result<DetourSpec, Failed> {
     let Some(rate) = &document.rate else {
         return Err(missing("rate", "rate", "such as `10mbit`", place));
     };
-    let queue = document.queue.as_ref().map_or(QUEUE, |queue| queue.value.max(1));
+    let queue = document.queue.as_ref().map(|queue| at_least_one(queue, "`queue`")).transpose()?;
+    let queue = queue.unwrap_or(QUEUE);
     let bottleneck = Some(Bottleneck { rate: rate.value, queue });
-    spec(document, Impairment { bottleneck, ..Impairment::default() })
+    spec(document, Impairment { bottleneck, ..Impairment::default() }, place)
 }
 
 pub(super) fn reorder(document: &ProviderDocument, place: Place) -> Result<DetourSpec, Failed> {
@@ -61,10 +77,10 @@ pub(super) fn reorder(document: &ProviderDocument, place: Place) -> Result<Detou
     let overtake = Some(Overtake {
         share,
         correlation: document.correlation.as_ref().map(|share| share.value).unwrap_or_default(),
-        gap: document.gap.as_ref().map_or(1, |gap| gap.value.max(1)),
+        gap: document.gap.as_ref().map_or(Ok(1), |gap| at_least_one(gap, "`gap`"))?,
     });
     let latency = latency(document, "reorder", place)?;
-    spec(document, Impairment { latency, overtake, ..Impairment::default() })
+    spec(document, Impairment { latency, overtake, ..Impairment::default() }, place)
 }
 
 fn latency(document: &ProviderDocument, fault: &str, place: Place) -> Result<Span, Failed> {
@@ -78,7 +94,11 @@ fn missing(fault: &str, key: &'static str, purpose: &'static str, place: Place) 
     (place, Problem::Missing { what: format!("the fault `{fault}`"), key, purpose })
 }
 
-fn spec(document: &ProviderDocument, impairment: Impairment) -> Result<DetourSpec, Failed> {
+fn spec(
+    document: &ProviderDocument,
+    impairment: Impairment,
+    place: Place,
+) -> Result<DetourSpec, Failed> {
     let backends =
         [("auto", Backend::Auto), ("netem", Backend::Netem), ("delay-line", Backend::DelayLine)];
     let backend = match &document.backend {
@@ -86,5 +106,30 @@ fn spec(document: &ProviderDocument, impairment: Impairment) -> Result<DetourSpe
         None => Backend::Auto,
     };
     let ramp = document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value);
-    Ok(DetourSpec { impairment, backend, ramp })
+    let per_packet = document.per_packet.as_ref().is_some_and(|each| each.value);
+    // What auto comes to depends on the host; what the delay line can do, auto can do anywhere.
+    let rules = vec![(0, impairment.clone())];
+    let detours = Detours { backend, rules, ramp, per_packet };
+    if let Err(error) = detours.choose(false) {
+        let keys = [document.latency.as_ref(), document.jitter.as_ref()].into_iter().flatten();
+        let longest = keys.max_by_key(|key| key.value).map(|key| key.referenced.into());
+        let at = document.backend.as_ref().map(|word| word.referenced.into());
+        let at = match error {
+            DetourError::OnlyLine(_) => at.or(longest),
+            _ => longest.or(at),
+        };
+        return Err((at.unwrap_or(place), Problem::Refused(error.to_string())));
+    }
+    Ok(DetourSpec { impairment, backend, ramp, per_packet })
+}
+
+/// A number of packets of which there has to be one.
+fn at_least_one(written: &serde_saphyr::Spanned<u32>, what: &'static str) -> Result<u32, Failed> {
+    match written.value {
+        0 => {
+            let problem = Problem::Value { what, wanted: "at least 1", given: "0".into() };
+            Err((written.referenced.into(), problem))
+        }
+        count => Ok(count),
+    }
 }

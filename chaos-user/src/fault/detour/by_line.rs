@@ -7,7 +7,8 @@ use super::{DetourError, Detours, HeldCounters, MeasuredDelay, Surroundings, Way
 use crate::fault::FaultError;
 use crate::kernel::bpf::{BpfError, Departures, DetourVia, Device, Object};
 use crate::kernel::delay_line::{
-    Config, Counters, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling, Slot,
+    Config, Counters, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling,
+    Segmentation, Slot,
 };
 use crate::kernel::netlink::Netlink;
 use crate::plan::Impairment;
@@ -40,6 +41,11 @@ impl ByLine {
         let config = Config {
             netns: Some((*netns).clone()),
             seed: *seed,
+            segmentation: if detours.per_packet {
+                Segmentation::PerPacket
+            } else {
+                Segmentation::Offloaded
+            },
             departures: Some(Arc::new(departures)),
             ..Config::default()
         };
@@ -159,6 +165,7 @@ impl ByLine {
                 late: sum(|one| one.late),
                 overtook: sum(|one| one.overtook),
                 refused: sum(|one| one.refused),
+                released: sum(|one| one.released),
             }
         };
         (0..self.rules.len()).map(of).collect()

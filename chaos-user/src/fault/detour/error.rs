@@ -25,6 +25,9 @@ pub enum DetourError {
     /// netem cannot hold this.
     #[error("--backend netem cannot do this: {0}")]
     NotByNetem(#[from] InvalidQdisc),
+    /// netem has no means for this.
+    #[error("--backend netem cannot {0}; --backend delay-line (or auto) can")]
+    OnlyLine(&'static str),
     /// The delay line.
     #[error(transparent)]
     Line(#[from] DelayLineError),
@@ -69,7 +72,9 @@ impl DetourError {
     /// The exit code that fits.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotByNetem(_) | Self::NotByLine(_) | Self::TooMany { .. } => Exit::Usage,
+            Self::NotByNetem(_) | Self::NotByLine(_) | Self::OnlyLine(_) | Self::TooMany { .. } => {
+                Exit::Usage
+            }
             Self::Thread(_) => Exit::ToolFailed,
             _ => Exit::HostUnable,
         }

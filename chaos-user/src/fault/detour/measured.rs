@@ -42,6 +42,9 @@ pub struct MeasuredDelay {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HeldCounters {
+    /// Held and given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released: Option<u64>,
     /// Dropped because a queue or limit was full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
@@ -68,7 +71,8 @@ pub struct HeldCounters {
 impl HeldCounters {
     /// What is worth a warning.
     pub(in crate::fault) fn remarks(&self, rule: &str) -> Vec<String> {
-        let Self { dropped, early: _, lost, bypassed, late, overtook: _, refused } = self;
+        let Self { released: _, dropped, early: _, lost, bypassed, late, overtook: _, refused } =
+            self;
         [
             (dropped, "found their queue full and were dropped"),
             (lost, "were still held when the fault was healed, and are lost"),

@@ -30,7 +30,7 @@ use super::ramp::Ramp;
 use crate::experiment::units::Span;
 use crate::host;
 use crate::kernel::bpf::{Attached, DetourAt, DetourVia, Device, Mechanism, Object};
-use crate::kernel::delay_line::{DelayLineError, Heartbeat, Slot};
+use crate::kernel::delay_line::{Heartbeat, Slot, check_tun};
 use crate::kernel::netlink::Link;
 use crate::kernel::netns::NetNs;
 use crate::plan::Impairment;
@@ -67,6 +67,8 @@ pub struct Detours {
     pub rules: Vec<(usize, Impairment)>,
     /// How long it takes to grow from nothing to the whole; zero is at once.
     pub ramp: Span,
+    /// Whether each packet of a segmented burst is held by itself.
+    pub per_packet: bool,
 }
 
 impl Detours {
@@ -76,25 +78,57 @@ impl Detours {
     }
 
     /// Checks every setting, and says who would hold the packets; `None` if there are no detours.
+    /// Touches nothing.
     pub(super) fn check(&self) -> Result<Option<Backend>, DetourError> {
         if self.rules.is_empty() {
             return Ok(None);
         }
-        let backend = match self.backend {
-            Backend::DelayLine => Backend::DelayLine,
+        let netem = match self.backend {
+            Backend::DelayLine => false,
             asked => match host::netem()? {
-                Ok(()) => Backend::Netem,
+                Ok(()) => true,
                 Err(error) if asked == Backend::Netem => return Err(DetourError::NoNetem(error)),
-                Err(_) => Backend::DelayLine,
+                Err(_) => false,
             },
         };
-        for (_, impairment) in &self.rules {
-            match backend {
-                Backend::Netem => settings::netem(impairment, 0).validate()?,
-                _ => settings::line(impairment).validate()?,
-            }
+        let backend = self.choose(netem)?;
+        if backend == Backend::DelayLine {
+            check_tun().map_err(|error| match (self.backend, netem) {
+                (Backend::Auto, false) => DetourError::NoHolder(error),
+                _ => error.into(),
+            })?;
         }
         Ok(Some(backend))
+    }
+
+    /// Who holds the packets, where the kernel has netem or not; refuses what that one cannot do.
+    pub(crate) fn choose(&self, netem: bool) -> Result<Backend, DetourError> {
+        match (self.backend, self.by_netem()) {
+            (Backend::Netem, can) => can.map(|()| Backend::Netem),
+            (Backend::Auto, Ok(())) if netem => Ok(Backend::Netem),
+            _ => {
+                for (_, impairment) in &self.rules {
+                    settings::line(impairment).validate()?;
+                }
+                Ok(Backend::DelayLine)
+            }
+        }
+    }
+
+    /// Whether netem can do all of it.
+    fn by_netem(&self) -> Result<(), DetourError> {
+        if self.per_packet {
+            let what = "hold each packet of a burst by itself (--per-packet)";
+            return Err(DetourError::OnlyLine(what));
+        }
+        for (_, impairment) in &self.rules {
+            if impairment.keep_order {
+                let what = "keep packets in order in spite of jitter (--keep-order)";
+                return Err(DetourError::OnlyLine(what));
+            }
+            settings::netem(impairment, 0).validate()?;
+        }
+        Ok(())
     }
 }
 
@@ -170,14 +204,7 @@ impl Detour {
             Ok(holder) => holder,
             Err(error) => {
                 loopback::put_back(settings);
-                return Err(match (backend, detours.backend, error) {
-                    (
-                        Backend::DelayLine,
-                        Backend::Auto,
-                        FaultError::Detour(DetourError::Line(error @ DelayLineError::NoTun { .. })),
-                    ) => DetourError::NoHolder(error).into(),
-                    (_, _, error) => error,
-                });
+                return Err(error);
             }
         };
         let (heartbeat, name) = match &mut holder {
@@ -333,3 +360,39 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// The hooks that can take packets aside.
 pub(super) const HOOKS: [Hook; 2] = [Hook::Egress, Hook::Ingress];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detours(backend: Backend, impairment: Impairment) -> Detours {
+        let latency = Span::from_ms(5);
+        let rules = vec![(0, Impairment::default()), (1, Impairment { latency, ..impairment })];
+        Detours { backend, rules, ..Detours::default() }
+    }
+
+    #[test]
+    fn auto_takes_whoever_can() {
+        use Backend::{Auto, DelayLine, Netem};
+        let simple = |backend| detours(backend, Impairment::default());
+        assert_eq!(simple(Auto).choose(true).unwrap(), Netem);
+        assert_eq!(simple(Auto).choose(false).unwrap(), DelayLine);
+        assert_eq!(simple(DelayLine).choose(true).unwrap(), DelayLine);
+        let wide = Impairment { jitter: Span::from_secs(3), ..Impairment::default() };
+        let ordered = Impairment { keep_order: true, ..Impairment::default() };
+        for (impairment, per_packet, message) in [
+            (wide, false, "--backend netem cannot do this"),
+            (ordered, false, "--keep-order"),
+            (Impairment::default(), true, "--per-packet"),
+        ] {
+            let asking = |backend| Detours { per_packet, ..detours(backend, impairment.clone()) };
+            assert_eq!(asking(Auto).choose(true).unwrap(), DelayLine, "{message}");
+            let refused = asking(Netem).choose(true).unwrap_err();
+            assert!(refused.to_string().contains(message), "{refused}");
+            assert_eq!(refused.exit(), crate::exit::Exit::Usage);
+        }
+        let endless = Impairment { jitter: Span::from_secs(3601), ..Impairment::default() };
+        let refused = detours(Auto, endless).choose(true).unwrap_err().to_string();
+        assert!(refused.starts_with("the delay line cannot do this: a jitter"), "{refused}");
+    }
+}

@@ -41,7 +41,11 @@ pub(super) fn line(impairment: &Impairment) -> Setting {
         },
         correlation: impairment.correlation.fraction(),
         // A link keeps its packets in order; without one, jitter does not, as in netem.
-        order: if impairment.bottleneck.is_some() { Order::Keep } else { Order::Free },
+        order: if impairment.bottleneck.is_some() || impairment.keep_order {
+            Order::Keep
+        } else {
+            Order::Free
+        },
         reorder: impairment.overtake.map(|overtake| delay_line::Reorder {
             chance: overtake.share.fraction(),
             correlation: overtake.correlation.fraction(),
@@ -85,6 +89,8 @@ mod tests {
         assert_eq!(netem.reorder.map(|one| one.gap), line.reorder.map(|one| one.gap.get()));
         assert_eq!(line.order, Order::Free);
         assert_eq!(line.overflow, Overflow::Deliver);
+        let in_order = Impairment { keep_order: true, ..impairment };
+        assert_eq!(super::line(&in_order).order, Order::Keep);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::kernel::bpf::Departures;
 use crate::kernel::netns::NetNs;
 
 /// The kernel puts the first free number in.
-const NAME: &str = "chaosd%d";
+pub(super) const NAME: &str = "chaosd%d";
 /// How long the worker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The share of the queue that is filled. Processors can count at the same time, and send after it.

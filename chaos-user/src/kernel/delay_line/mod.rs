@@ -44,5 +44,5 @@ pub use line::{Due, Line, Offer, Slot};
 pub use pace::Scheduling;
 pub use random::{Draws, Purpose};
 pub use setting::{InvalidSetting, MAX_DELAY, Order, Overflow, Rate, Reorder, Setting};
-pub use tap::Segmentation;
+pub use tap::{Segmentation, check_tun};
 pub use wheel::Wheel;

@@ -46,11 +46,24 @@ mod ioctl {
     nix::ioctl_readwrite_bad!(tun_set_iff, libc::TUNSETIFF, libc::ifreq);
     nix::ioctl_write_ptr_bad!(tun_set_steering, libc::TUNSETSTEERINGEBPF, libc::c_int);
     nix::ioctl_write_int_bad!(tun_set_offload, libc::TUNSETOFFLOAD as libc::c_int);
+    nix::ioctl_read_bad!(tun_features, libc::TUNGETFEATURES, libc::c_uint);
     nix::ioctl_readwrite_bad!(get_flags, libc::SIOCGIFFLAGS, libc::ifreq);
     nix::ioctl_readwrite_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
     nix::ioctl_readwrite_bad!(get_index, libc::SIOCGIFINDEX, libc::ifreq);
     nix::ioctl_readwrite_bad!(get_name, libc::SIOCGIFNAME, libc::ifreq);
     nix::ioctl_readwrite_bad!(set_queue_length, libc::SIOCSIFTXQLEN, libc::ifreq);
+}
+
+/// Whether the host has what TAP devices are made with. Makes none.
+pub fn check_tun() -> Result<(), DelayLineError> {
+    let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let fd = open("/dev/net/tun", flags, Mode::empty())
+        .map_err(|errno| DelayLineError::NoTun { errno })?;
+    let mut features = 0;
+    // SAFETY: TUNGETFEATURES writes one unsigned int, which lives during the call.
+    unsafe { ioctl::tun_features(fd.as_raw_fd(), &raw mut features) }
+        .map(drop)
+        .map_err(|errno| DelayLineError::CreateTap { name: super::handle::NAME.into(), errno })
 }
 
 type Ioctl = unsafe fn(RawFd, *mut ifreq) -> nix::Result<libc::c_int>;
