@@ -40,8 +40,11 @@ use crate::verdict::{Findings, Verdict, judge};
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// Experiment files, names that `chaos list` shows, or `all`
-    #[arg(required = true, value_name = "FILE|NAME|all")]
+    #[arg(required_unless_present = "unless_named", value_name = "FILE|NAME|all")]
     experiments: Vec<String>,
+    /// What to run if no experiments are named; for programs that hand options through
+    #[arg(long, hide = true, value_name = "FILE|NAME|all")]
+    unless_named: Vec<String>,
     /// The folder that folders of runs are made in
     #[arg(long, value_name = "DIR", default_value = "chaos-results")]
     output: PathBuf,
@@ -61,7 +64,9 @@ pub(super) struct RunArgs {
 impl RunArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let mut found = Vec::new();
-        for given in &self.experiments {
+        let named =
+            if self.experiments.is_empty() { &self.unless_named } else { &self.experiments };
+        for given in named {
             let files = if given == "all" { known() } else { vec![find(given)?] };
             if files.is_empty() {
                 return Err(UsageError("there are no experiments in ./experiments".into()).into());
@@ -244,4 +249,32 @@ fn bring_up(found: &Found, folder: &Path, interrupt: &Interrupt) -> Result<Optio
         if interrupt.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     lab.map(Some).map_err(|error| Trouble::new(&error, Exit::ToolFailed))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn what_to_run_unless_named_gives_way_to_names() {
+        let line = |arguments: &[&str]| {
+            let all = ["run"].iter().chain(arguments);
+            Line::try_parse_from(all).map(|line| (line.run.experiments, line.run.unless_named))
+        };
+        let none: [String; 0] = [];
+        // A value of an option is no name.
+        let (named, others) = line(&["--unless-named=all", "--seed", "7"]).unwrap();
+        assert_eq!((named.as_slice(), others), (none.as_slice(), vec!["all".to_owned()]));
+        let (named, _) = line(&["--unless-named=all", "--seed", "7", "disk"]).unwrap();
+        assert_eq!(named, ["disk"]);
+        assert!(line(&["--seed", "7"]).is_err());
+    }
 }

@@ -63,9 +63,13 @@ impl Catalogue {
         Ok(Self(all))
     }
 
-    /// Writes them into `folder`. `arguments` of `chaos run` that are names become paths; without
-    /// any, all are meant.
-    pub(crate) fn write(&self, folder: &Path, arguments: &[String]) -> Result<Vec<String>> {
+    /// Writes them into `folder`. `arguments` of `chaos run` that are names become paths; the
+    /// others are the paths of all, which are meant without a name.
+    pub(crate) fn write(
+        &self,
+        folder: &Path,
+        arguments: &[String],
+    ) -> Result<(Vec<String>, Vec<String>)> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let path = |name: &str| folder.join(format!("{name}.yaml"));
@@ -84,10 +88,7 @@ impl Catalogue {
                 _ => given.push(argument.clone()),
             }
         }
-        if arguments.iter().all(|argument| argument.starts_with('-')) {
-            given.extend(all());
-        }
-        Ok(given)
+        Ok((given, all().collect()))
     }
 }
 
@@ -167,13 +168,16 @@ mod tests {
             Catalogue(BTreeMap::from([("rpc".into(), "a".into()), ("pool".into(), "b".into())]));
         let write = |given: &[&str]| {
             let given: Vec<String> = given.iter().map(|&word| word.to_owned()).collect();
-            let paths = all.write(folder.path(), &given).unwrap();
+            let (paths, every) = all.write(folder.path(), &given).unwrap();
             let short = |path: String| path.replace(&format!("{}/", folder.path().display()), "");
+            let every: Vec<String> = every.into_iter().map(short).collect();
+            assert_eq!(every, ["pool.yaml", "rpc.yaml"]);
             paths.into_iter().map(short).collect::<Vec<_>>()
         };
-        assert_eq!(write(&[]), ["pool.yaml", "rpc.yaml"]);
-        assert_eq!(write(&["--json"]), ["--json", "pool.yaml", "rpc.yaml"]);
+        assert!(write(&[]).is_empty());
+        assert_eq!(write(&["--seed", "7"]), ["--seed", "7"]);
         assert_eq!(write(&["rpc", "--seed", "7"]), ["rpc.yaml", "--seed", "7"]);
+        assert_eq!(write(&["all"]), ["pool.yaml", "rpc.yaml"]);
         assert_eq!(std::fs::read_to_string(folder.path().join("rpc.yaml")).unwrap(), "a");
     }
 }

@@ -42,21 +42,40 @@ impl Task for Run {
         let privilege = Privilege::of_this_process();
         privilege.prepare()?;
         let mut args = self.args;
+        let mut all = vec!["all".to_owned()];
         if self.wallet == Wallet::Monero {
             let catalogue = Catalogue::read(layout.root())?;
             ensure_monero(layout)?;
-            args = catalogue.write(&layout.target().join("xtask/monero"), &args)?;
+            (args, all) = catalogue.write(&layout.target().join("xtask/monero"), &args)?;
         }
         let chaos = build_release(layout)?;
         let mut command = privilege.command(&chaos)?;
-        command.current_dir(layout.root()).arg("run");
-        if args.is_empty() {
-            command.arg("all");
-        } else {
-            command.args(&args);
-        }
+        command.current_dir(layout.root()).args(arguments(&all, &args));
         eprintln!("==> {}", shown(&command));
         // Replacing this process hands through exit codes and signals as they are.
         Err(command.exec()).with_context(|| format!("cannot start {}", shown(&command)))
+    }
+}
+
+/// The command line of `chaos`. Whether `given` names an experiment, or has options alone and their
+/// values, only `chaos` knows, so it is told what to run otherwise.
+fn arguments(all: &[String], given: &[String]) -> Vec<String> {
+    let otherwise = all.iter().map(|name| format!("--unless-named={name}"));
+    ["run".to_owned()].into_iter().chain(otherwise).chain(given.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_alone_leave_it_to_run_all() {
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let all = owned(&["all"]);
+        assert_eq!(arguments(&all, &[]), ["run", "--unless-named=all"]);
+        let seeded = arguments(&all, &owned(&["--seed", "7"]));
+        assert_eq!(seeded, ["run", "--unless-named=all", "--seed", "7"]);
+        let both = arguments(&owned(&["a.yaml", "b.yaml"]), &owned(&["disk"]));
+        assert_eq!(both, ["run", "--unless-named=a.yaml", "--unless-named=b.yaml", "disk"]);
     }
 }
