@@ -49,6 +49,7 @@ pub(super) fn hide(event: &mut Event, redactor: &Redactor) {
                     at: _,
                     status: _,
                     payload: _,
+                    unsent: _,
                     note,
                 } = operation;
                 text(step);

@@ -33,6 +33,8 @@ pub(super) struct Engine {
     /// Clients begin when this is notified.
     pub(super) go: Notify,
     next: AtomicU32,
+    /// With a rate: how many may wait for their answers.
+    most: usize,
 }
 
 /// What happened so far.
@@ -70,6 +72,7 @@ impl Engine {
             stop: AtomicBool::new(false),
             go: Notify::new(),
             next: AtomicU32::new(0),
+            most: MOST_IN_FLIGHT,
         }
     }
 
@@ -206,10 +209,8 @@ impl Engine {
             else {
                 break;
             };
-            if under_way.len() >= MOST_IN_FLIGHT {
-                let number = self.begin(number, step, None, began + due);
-                let note = Some("not sent: too many wait for an answer".to_owned());
-                self.end(number, 0, step, (State::Fail, None), note);
+            if under_way.len() >= self.most {
+                self.leave_out(number, step, began + due);
                 continue;
             }
             let (engine, step) = (Arc::clone(&self), step.clone());
@@ -293,13 +294,37 @@ impl Engine {
         (done, saved)
     }
 
+    /// An operation that was due and is not sent.
+    fn leave_out(&self, client: u32, step: &Step, due: Instant) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let event = |state, at, note| Operation {
+            number,
+            client,
+            step: step.name.clone(),
+            state,
+            at,
+            status: None,
+            payload: None,
+            unsent: true,
+            note,
+        };
+        let note = Some("not sent: too many wait for an answer".to_owned());
+        let (due, now) = (due.saturating_duration_since(self.origin), self.origin.elapsed());
+        let mut record = self.record();
+        if !record.closed {
+            record.operations.push(event(State::Invoke, nanos(due), None));
+            record.operations.push(event(State::Fail, nanos(now), note));
+        }
+    }
+
     fn begin(&self, client: u32, step: &Step, payload: Option<&Payload>, due: Instant) -> u32 {
         let payload = payload.map(|payload| format!("{:016x}", payload.digest()));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let at = nanos(due.saturating_duration_since(self.origin));
         let (state, step) = (State::Invoke, step.name.clone());
-        let (status, note) = (None, None);
-        let operation = Operation { number, client, step, state, at, status, payload, note };
+        let (status, unsent, note) = (None, false, None);
+        let operation =
+            Operation { number, client, step, state, at, status, payload, unsent, note };
         self.record().operations.push(operation);
         number
     }
@@ -314,8 +339,9 @@ impl Engine {
     ) {
         let at = nanos(self.origin.elapsed());
         let step = step.name.clone();
-        let payload = None;
-        let operation = Operation { number, client, step, state, at, status, payload, note };
+        let (payload, unsent) = (None, false);
+        let operation =
+            Operation { number, client, step, state, at, status, payload, unsent, note };
         let mut record = self.record();
         if !record.closed {
             record.operations.push(operation);
@@ -401,4 +427,45 @@ fn note(answer: &Answer, payload: Option<&Payload>, redactor: &Redactor) -> Stri
     };
     let class = payload.map_or_else(String::new, |payload| format!("{}: ", payload.class()));
     redactor.text(&format!("{class}{told}")).chars().take(NOTE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::experiment::{Experiment, FaultWork, Provider};
+    use crate::workload::Summary;
+
+    #[test]
+    fn requests_beyond_the_most_that_may_wait_are_due_but_never_sent() {
+        // Connections are taken and nothing is ever answered.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let text = json!({"title": "t", "method": [{"name": "load", "type": "action", "provider":
+            {"type": "chaos", "duration": "100ms", "workload": {"rate": 100, "requests":
+                [{"name": "read", "url": url, "timeout": "1h"}]}}}]});
+        let experiment = Experiment::parse(&text.to_string(), Path::new("t.json")).unwrap();
+        let Provider::Fault(fault) = &experiment.method[0].provider else { panic!("a fault") };
+        let FaultWork::Workload(spec) = &fault.work else { panic!("a workload") };
+        let mut engine = Engine::new((**spec).clone(), Client::new(), &Variables::default(), 1);
+        engine.most = 3;
+        let engine = Arc::new(engine);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let summary = runtime.block_on(async {
+            let work = tokio::spawn(Arc::clone(&engine).run());
+            // Ten are due; the three that wait keep it from ending.
+            while engine.next.load(Ordering::Relaxed) < 10 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            work.abort();
+            Summary::of(&engine.record().operations, 1, u32::MAX)
+        });
+        assert_eq!((summary.sent, summary.unsent, summary.together), (3, 7, 3));
+        assert_eq!((summary.ok, summary.fail), (0, 7));
+        assert!(summary.latency_ms(0.99) < 0.001, "nothing was answered");
+    }
 }

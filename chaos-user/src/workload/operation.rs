@@ -22,6 +22,9 @@ pub struct Operation {
     /// When it began with a payload that was made up: which, as 16 hexadecimal digits of a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+    /// Whether it was never sent, because too many were waiting for their answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsent: bool,
     /// What was said when it did not succeed, in short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

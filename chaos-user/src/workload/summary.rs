@@ -15,11 +15,13 @@ const LONGEST: u64 = 3_600_000_000;
 /// What all operations of a workload came to.
 #[derive(Debug, Clone)]
 pub struct Summary {
-    /// Operations begun.
+    /// Operations begun and sent.
     pub sent: u64,
+    /// Operations that were due and never sent, because too many were waiting for their answers.
+    pub unsent: u64,
     /// Those that were done.
     pub ok: u64,
-    /// Those that certainly were not.
+    /// Those that certainly were not, with those that were never sent.
     pub fail: u64,
     /// Those that may have been.
     pub info: u64,
@@ -39,6 +41,7 @@ impl Summary {
     pub fn of(operations: &[Operation], groups: u32, users: u32) -> Self {
         let mut summary = Self {
             sent: 0,
+            unsent: 0,
             ok: 0,
             fail: 0,
             info: 0,
@@ -50,6 +53,15 @@ impl Summary {
         };
         let mut begun: BTreeMap<u32, u64> = BTreeMap::new();
         for operation in operations {
+            if operation.unsent {
+                // It took no time, which is not how long it would have taken.
+                if operation.state != State::Invoke {
+                    summary.unsent += 1;
+                    summary.fail += 1;
+                    summary.note(operation);
+                }
+                continue;
+            }
             if operation.state == State::Invoke {
                 summary.sent += 1;
                 begun.insert(operation.number, operation.at);
@@ -75,14 +87,23 @@ impl Summary {
             if let Some(status) = operation.status {
                 *summary.statuses.entry(status).or_default() += 1;
             }
-            if let Some(note) = &operation.note {
-                *summary.notes.entry(note.clone()).or_default() += 1;
-            }
+            summary.note(operation);
         }
         summary
     }
 
-    /// A latency that this share of all operations did not exceed, in milliseconds.
+    fn note(&mut self, operation: &Operation) {
+        if let Some(note) = &operation.note {
+            *self.notes.entry(note.clone()).or_default() += 1;
+        }
+    }
+
+    /// Operations that were due.
+    const fn due(&self) -> u64 {
+        self.sent.saturating_add(self.unsent)
+    }
+
+    /// A latency that this share of all operations that were sent did not exceed, in milliseconds.
     pub fn latency_ms(&self, quantile: f64) -> f64 {
         let value = self.latencies.as_ref().map_or(0, |all| all.value_at_quantile(quantile));
         value as f64 / 1000.0
@@ -98,10 +119,11 @@ impl Summary {
             self.statuses.iter().map(|(code, count)| (code.to_string(), json!(count))).collect();
         let notes: serde_json::Map<String, Value> =
             self.notes.iter().take(20).map(|(note, n)| (note.clone(), json!(n))).collect();
-        let share = if self.sent == 0 { 0.0 } else { self.ok as f64 / self.sent as f64 };
+        let share = if self.due() == 0 { 0.0 } else { self.ok as f64 / self.due() as f64 };
         let mut output = json!({
             "summary": self.words(broken, used),
             "sent": self.sent,
+            "unsent": self.unsent,
             "ok": self.ok,
             "fail": self.fail,
             "info": self.info,
@@ -134,6 +156,9 @@ impl Summary {
             "{} sent, {} at once: {} ok, {} failed, {} unknown",
             self.sent, self.together, self.ok, self.fail, self.info,
         );
+        if self.unsent > 0 {
+            let _ = write!(text, ", {} never sent because too many waited", self.unsent);
+        }
         if let (Some(least), Some(most)) =
             (self.ok_by_group.iter().min(), self.ok_by_group.iter().max())
             && self.ok_by_group.len() > 1
@@ -170,7 +195,41 @@ mod tests {
     fn event(number: u32, state: State, ms: u64) -> Operation {
         let status = (state == State::Ok).then_some(200);
         let (client, at, step) = (number, ms * 1_000_000, "buy".to_owned());
-        Operation { number, client, step, state, at, status, payload: None, note: None }
+        Operation {
+            number,
+            client,
+            step,
+            state,
+            at,
+            status,
+            payload: None,
+            unsent: false,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn what_was_never_sent_is_counted_and_takes_no_time() {
+        let unsent = |number, state, ms| {
+            let note = (state == State::Fail).then(|| "not sent".to_owned());
+            Operation { unsent: true, note, ..event(number, state, ms) }
+        };
+        // Two answers after a second, and eight that were never asked for.
+        let mut operations = vec![event(0, State::Invoke, 0), event(1, State::Invoke, 0)];
+        for number in 2..10 {
+            operations.extend([unsent(number, State::Invoke, 5), unsent(number, State::Fail, 5)]);
+        }
+        operations.extend([event(0, State::Ok, 1000), event(1, State::Info, 1000)]);
+        let summary = Summary::of(&operations, 1, u32::MAX);
+        assert_eq!((summary.sent, summary.unsent, summary.together), (2, 8, 2));
+        assert_eq!((summary.ok, summary.fail, summary.info), (1, 8, 1));
+        assert_eq!(summary.notes, BTreeMap::from([("not sent".to_owned(), 8)]));
+        assert!((summary.latency_ms(0.01) - 1000.0).abs() < 1.0, "{summary:?}");
+        let output = summary.output(&[], None);
+        assert_eq!((&output["unsent"], &output["ok_share"]), (&json!(8), &json!(0.1)));
+        let told =
+            "2 sent, 2 at once: 1 ok, 8 failed, 1 unknown, 8 never sent because too many waited";
+        assert!(output["summary"].as_str().unwrap().starts_with(told), "{output}");
     }
 
     #[test]

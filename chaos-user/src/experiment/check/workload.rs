@@ -243,8 +243,9 @@ pub(super) fn operations(
     map: &serde_json::Map<String, Value>,
     place: Place,
 ) -> Result<Operations, Failed> {
-    const COUNTS: [(&str, &str); 5] = [
+    const COUNTS: [(&str, &str); 6] = [
         ("sent", "/sent"),
+        ("unsent", "/unsent"),
         ("ok", "/ok"),
         ("fail", "/fail"),
         ("info", "/info"),
