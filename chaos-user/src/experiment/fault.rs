@@ -114,6 +114,8 @@ pub struct NetemSpec {
     pub netem: Netem,
     /// Go on where qdiscs cannot be put back.
     pub force: bool,
+    /// How long it takes to grow from a twentieth to the whole.
+    pub ramp: Span,
 }
 
 /// Rules in the namespaces of some nodes.
@@ -141,7 +143,7 @@ pub struct NetworkSpec {
     pub remote: Vec<Prefix>,
     /// Ports of the other side.
     pub remote_ports: Vec<PortRange>,
-    /// How long it takes until the share of packets that is lost has grown to the whole.
+    /// How long it takes until the share of packets that is hit has grown to the whole.
     pub ramp: Span,
     /// A stable share of all flows.
     pub flows: Option<Percent>,

@@ -2,11 +2,13 @@
 //!
 //! [`RootNetem`] does the work on one device; this gives it a namespace, a journal and evidence.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Entry, Journal, Record};
+use super::ramp::Ramp;
 use super::scope::find;
 use super::{
     ActiveRootNetem, FaultError, Harm, RootNetem, RootNetemError, RootNetemHealed, RootNetemRecord,
@@ -31,6 +33,8 @@ pub struct WholeDevice {
     pub netem: Netem,
     /// The process ends it after this long; no kernel does.
     pub lasts: Span,
+    /// How long it takes until it has grown from a twentieth to the whole; zero is at once.
+    pub ramp: Span,
     /// Go on although the device has qdiscs that cannot be put back.
     pub force: bool,
     /// Go on although an operator's session would not survive it.
@@ -86,12 +90,13 @@ impl WholeDevice {
             fault: self.clone(),
             notes,
             until,
-            netem: None,
+            netem: Arc::default(),
+            ramp: None,
             entries: vec![entry, shown],
             last: NetemCounts::default(),
         };
         let applied = self.netns.run(|| plan.apply(&mut open()?))?;
-        active.with(applied)
+        active.with(applied)?.growing()
     }
 
     /// The device's number, if nothing stands against this fault there.
@@ -111,7 +116,9 @@ impl WholeDevice {
     }
 
     fn plan(&self, tc: &mut TcSocket, index: u32) -> Result<RootNetem, RootNetemError> {
-        RootNetem::plan(tc, index, self.netem.clone(), self.force)
+        // What is valid as a whole is valid in part.
+        self.netem.validate()?;
+        RootNetem::plan(tc, index, self.netem.scaled(Ramp::first(self.ramp)), self.force)
     }
 }
 
@@ -126,7 +133,8 @@ pub struct ActiveWholeDevice {
     fault: WholeDevice,
     notes: Vec<String>,
     until: u64,
-    netem: Option<ActiveRootNetem>,
+    netem: Arc<Mutex<Option<ActiveRootNetem>>>,
+    ramp: Option<Ramp>,
     entries: Vec<Entry>,
     last: NetemCounts,
 }
@@ -138,7 +146,7 @@ impl ActiveWholeDevice {
     ) -> Result<Self, FaultError> {
         match applied {
             Ok(netem) => {
-                self.netem = Some(netem);
+                *lock(&self.netem) = Some(netem);
                 Ok(self)
             }
             Err(error) => {
@@ -158,7 +166,7 @@ impl ActiveWholeDevice {
 
     /// What it counted until now. What the kernel cannot tell any more stays as it was last.
     pub fn counts(&mut self) -> Result<NetemCounts, FaultError> {
-        if let Some(netem) = &self.netem {
+        if let Some(netem) = &*lock(&self.netem) {
             let counters = self.fault.netns.run(|| netem.counters(&mut open()?))??;
             if let Some(counters) = counters {
                 self.last = counters.into();
@@ -167,19 +175,28 @@ impl ActiveWholeDevice {
         Ok(self.last)
     }
 
-    /// Alters the settings in place; packets that wait keep their time.
-    pub fn change(&mut self, netem: Netem) -> Result<(), FaultError> {
-        if let Some(active) = &mut self.netem {
-            self.fault.netns.run(|| active.change(&mut open()?, netem))??;
+    /// Lets it grow from now on, if it is to; packets that wait keep their time.
+    fn growing(mut self) -> Result<Self, FaultError> {
+        let WholeDevice { ramp, netem, netns, .. } = &self.fault;
+        if *ramp > Span::ZERO {
+            let (active, whole, netns) = (Arc::clone(&self.netem), netem.clone(), netns.clone());
+            let grow = move |share| {
+                if let Some(active) = &mut *lock(&active) {
+                    // It fails when the device is gone, and then nothing is left to change.
+                    let _ = netns.run(|| active.change(&mut open()?, whole.scaled(share)));
+                }
+            };
+            self.ramp = Some(Ramp::start(*ramp, grow).map_err(FaultError::Ramp)?);
         }
-        Ok(())
+        Ok(self)
     }
 
     /// What is worth knowing about it, what the kernel ignored included.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.notes.clone();
-        let unconfirmed = self.netem.iter().flat_map(ActiveRootNetem::unconfirmed);
-        remarks.extend(unconfirmed.map(ToString::to_string));
+        if let Some(netem) = &*lock(&self.netem) {
+            remarks.extend(netem.unconfirmed().iter().map(ToString::to_string));
+        }
         let lossless = self.fault.netem.loss.is_none();
         if lossless && self.last.dropped > 0 {
             remarks.push(format!(
@@ -207,7 +224,8 @@ impl ActiveWholeDevice {
     }
 
     fn undo(&mut self) -> Result<Option<RootNetemHealed>, FaultError> {
-        let Some(netem) = self.netem.take() else { return Ok(None) };
+        self.ramp = None;
+        let Some(netem) = lock(&self.netem).take() else { return Ok(None) };
         let healed = self.fault.netns.run(|| netem.heal(&mut open()?))??;
         self.entries.drain(..).for_each(Entry::done);
         Ok(Some(healed))
@@ -219,6 +237,10 @@ impl Drop for ActiveWholeDevice {
         // What fails stays in the journal for `chaos heal`.
         let _ = self.undo();
     }
+}
+
+fn lock(netem: &Mutex<Option<ActiveRootNetem>>) -> MutexGuard<'_, Option<ActiveRootNetem>> {
+    netem.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether every packet is held.

@@ -19,12 +19,12 @@ impl Growing {
     }
 }
 
-/// Makes the rules that lose a share of packets lose this share of it, and says which they are. At
-/// random, a decision that loses a packet at one share also does at every larger one.
+/// Makes the rules that lose, copy or corrupt a share of packets do so to this share of it, and says
+/// which they are. At random, a decision that hits a packet at one share also does at every larger one.
 pub fn begin(rules: &mut [Rule], share: f64) -> Vec<Growing> {
     let mut growing = Vec::new();
     for (index, rule) in rules.iter_mut().enumerate() {
-        if rule.action != action::DROP {
+        if !matches!(rule.action, action::DROP | action::DUPLICATE | action::CORRUPT) {
             continue;
         }
         let whole = match rule.loss {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_grow_and_nothing_else_does() {
+    fn shares_grow_and_nothing_else_does() {
         let mut rules = [
             rule(action::PROTECT, loss::ALWAYS, 0),
             rule(action::DROP, loss::RANDOM, 1000),
@@ -62,16 +62,19 @@ mod tests {
             rule(action::DROP, loss::EXACT, 100_000_000),
             rule(action::DETOUR, loss::ALWAYS, 0),
             rule(action::DROP, loss::ALWAYS, 0),
+            rule(action::DUPLICATE, loss::RANDOM, 2000),
+            rule(action::CORRUPT, loss::EXACT, 500_000_000),
+            rule(action::POLICE, loss::ALWAYS, 0),
         ];
         let before = rules;
         let growing = begin(&mut rules, 0.05);
-        assert_eq!(growing.iter().map(|one| one.rule).collect::<Vec<_>>(), [1, 3, 5]);
+        assert_eq!(growing.iter().map(|one| one.rule).collect::<Vec<_>>(), [1, 3, 5, 6, 7]);
         let parameters = rules.map(|rule| rule.parameters[0]);
-        assert_eq!(parameters, [0, 50, 40, 5_000_000, 0, 214_748_365]);
+        assert_eq!(parameters, [0, 50, 40, 5_000_000, 0, 214_748_365, 100, 25_000_000, 0]);
         for one in growing {
             rules[one.rule].parameters[0] = one.at(1.0);
         }
-        assert_eq!(rules[..5], before[..5], "whole, they are as they were");
+        assert_eq!((&rules[..5], &rules[6..]), (&before[..5], &before[6..]), "whole, as they were");
         assert!((0..10_000).all(|n| stateless(&rules[5], n)), "and lose all");
     }
 

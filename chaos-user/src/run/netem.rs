@@ -9,9 +9,13 @@ use crate::kernel::netns::NetNs;
 
 /// What it will do, device by device.
 pub(super) fn explain(name: &str, spec: &NetemSpec) -> Vec<RuleText> {
+    let grows = match spec.ramp {
+        Span::ZERO => String::new(),
+        ramp => format!(", growing for {ramp}"),
+    };
     let text = |device: &String| RuleText {
         rule: format!("{name}: {device}"),
-        text: format!("whole device: {}", spec.netem),
+        text: format!("whole device: {}{grows}", spec.netem),
     };
     spec.devices.iter().map(text).collect()
 }
@@ -33,6 +37,7 @@ pub(super) fn inject(
             device: device.clone(),
             netem: spec.netem.clone(),
             lasts,
+            ramp: spec.ramp,
             force: spec.force,
             even_if_locked_out: false,
             sessions: if spec.node.is_none() { operator_sessions() } else { Vec::new() },

@@ -11,6 +11,11 @@ const SELECTOR: [&str; 4] = ["--proto", "udp", "--remote-port", "7450"];
 
 /// How many of so many datagrams do not arrive.
 fn lost_of(place: &Place, count: usize) -> usize {
+    count - arrived_of(place, count)
+}
+
+/// How many arrive of so many datagrams.
+fn arrived_of(place: &Place, count: usize) -> usize {
     let send = || {
         let receiver = UdpSocket::bind("127.0.0.1:7450").unwrap();
         receiver.set_nonblocking(true).unwrap();
@@ -26,7 +31,7 @@ fn lost_of(place: &Place, count: usize) -> usize {
         while receiver.recv(&mut [0; 8]).is_ok() {
             arrived += 1;
         }
-        count - arrived
+        arrived
     };
     place.netns.run(send).unwrap()
 }
@@ -51,4 +56,15 @@ fn a_loss_grows_over_the_ramp() {
     signal(&child, Signal::SIGINT);
     assert_eq!(finish(child).0, 3);
     assert_eq!(lost_of(&place, 100), 0);
+}
+
+#[test]
+fn copies_grow_over_the_ramp() {
+    let place = Place::new();
+    let arguments = ["duplicate", "--ramp", "600s", "--for", "1200s"];
+    let child = place.start(&[&arguments, &SELECTOR[..]].concat());
+    let arrived = arrived_of(&place, 1000);
+    assert!((1001..1500).contains(&arrived), "a twentieth at first: {arrived}");
+    signal(&child, Signal::SIGINT);
+    assert_eq!(finish(child).0, 3);
 }

@@ -227,3 +227,30 @@ fn an_experiment_slows_a_whole_device() {
     assert_eq!(runs[0]["verdict"], "PASS");
     assert_eq!(runs[0]["faults"][0]["rules"][0][0], "slow: eth0");
 }
+
+#[test]
+fn a_whole_device_grows_over_the_ramp() {
+    if !has_netem() {
+        skip("a_whole_device_grows_over_the_ramp");
+        return;
+    }
+    let place = Place::new();
+    let before = root(&place);
+    let start = |latency: &'static str, ramp: &'static str| {
+        let arguments = ["netem", "--dev", "lo", "--latency", latency, "--ramp", ramp];
+        place.start(&[&arguments[..], &["--for", "600s"]].concat())
+    };
+    let child = start("2s", "590s");
+    let first = one_way(&place);
+    assert!((Duration::from_millis(100)..Duration::from_secs(2)).contains(&first), "{first:?}");
+    signal(&child, Signal::SIGINT);
+    assert_eq!(finish(child).0, 3);
+    let child = start("100ms", "100ms");
+    let until = Instant::now() + Duration::from_mins(1);
+    while one_way(&place) < Duration::from_millis(100) {
+        assert!(Instant::now() < until, "it did not grow");
+    }
+    signal(&child, Signal::SIGINT);
+    assert_eq!(finish(child).0, 3);
+    assert_eq!(root(&place), before);
+}

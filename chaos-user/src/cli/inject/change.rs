@@ -1,7 +1,7 @@
 //! `chaos inject duplicate|corrupt`: packets that arrive, but not as they were sent.
 
 use super::CommonArgs;
-use crate::experiment::units::Percent;
+use crate::experiment::units::{Percent, Span};
 use crate::plan::{Action, Checksum, Corrupt, Duplicate, Loss};
 
 #[derive(Debug, clap::Args)]
@@ -39,11 +39,20 @@ struct ShareArgs {
     /// Every N-th packet
     #[arg(long, value_name = "N", group = "which", allow_hyphen_values = true)]
     every: Option<u32>,
+    /// Grow from a twentieth of the share to the whole over this time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        conflicts_with = "every",
+        allow_hyphen_values = true
+    )]
+    ramp: Span,
 }
 
 impl ShareArgs {
     fn loss(&self) -> Loss {
-        let Self { share, exact, every } = self;
+        let Self { share, exact, every, ramp: _ } = self;
         match (share, every) {
             (Some(share), _) if *exact => Loss::Exact(*share),
             (Some(share), _) => Loss::Random(*share),
@@ -57,10 +66,18 @@ impl DuplicateArgs {
     pub(super) fn action(&self) -> Action {
         Action::Duplicate(Duplicate { share: self.share.loss(), copies: self.copies })
     }
+
+    pub(super) fn ramp(&self) -> Span {
+        self.share.ramp
+    }
 }
 
 impl CorruptArgs {
     pub(super) fn action(&self) -> Action {
         Action::Corrupt(Corrupt { share: self.share.loss(), checksum: self.checksum })
+    }
+
+    pub(super) fn ramp(&self) -> Span {
+        self.share.ramp
     }
 }

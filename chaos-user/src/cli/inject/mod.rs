@@ -202,10 +202,14 @@ impl InjectArgs {
                 Request { destroy_sockets: args.destroy_sockets, ..request }
             }
             FaultArgs::Duplicate(args) => {
-                args.common.request("duplicate", args.action(), Direction::To)?
+                let mut request = args.common.request("duplicate", args.action(), Direction::To)?;
+                request.fault.ramp = args.ramp();
+                request
             }
             FaultArgs::Corrupt(args) => {
-                args.common.request("corrupt", args.action(), Direction::To)?
+                let mut request = args.common.request("corrupt", args.action(), Direction::To)?;
+                request.fault.ramp = args.ramp();
+                request
             }
             FaultArgs::Partition(args) => {
                 if !args.common.selector.names_remote() {

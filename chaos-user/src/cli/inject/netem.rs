@@ -42,6 +42,15 @@ pub(super) struct NetemArgs {
     link: LinkArgs,
     #[command(flatten)]
     guards: GuardArgs,
+    /// Grow from a twentieth to the whole over this time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        help_heading = "How",
+        allow_hyphen_values = true
+    )]
+    ramp: Span,
     /// Start of netem's random numbers (Linux 6.6; it is said if the kernel ignores it)
     #[arg(long, value_name = "NUMBER", help_heading = "How", allow_hyphen_values = true)]
     seed: Option<u64>,
@@ -197,6 +206,7 @@ impl NetemArgs {
             device: self.dev.clone(),
             netem: self.netem()?,
             lasts: lasting(self.lasts)?,
+            ramp: self.ramp,
             force: self.force,
             even_if_locked_out: self.even_if_locked_out,
             sessions: operator_sessions(),

@@ -63,9 +63,11 @@ const SELECT: &str = "fault, duration, node, direction, devices, protocol, local
 const DROP: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                     local-ports, remote-ports, flows, connections, seed, loss, exact, ramp";
 const DUPLICATE: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
-                         local-ports, remote-ports, flows, connections, seed, share, exact, copies";
+                         local-ports, remote-ports, flows, connections, seed, share, exact, copies, \
+                         ramp";
 const CORRUPT: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
-                       local-ports, remote-ports, flows, connections, seed, share, exact, checksum";
+                       local-ports, remote-ports, flows, connections, seed, share, exact, \
+                       checksum, ramp";
 const PROCESS: &str = "fault, duration, node, process, unit, container, socket";
 
 pub(super) fn fault(
@@ -208,7 +210,9 @@ fn network(
         remote_ports: list(&document.remote_ports),
         // What is held grows by itself.
         ramp: match kind {
-            Word::Drop => document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value),
+            Word::Drop | Word::Duplicate | Word::Corrupt => {
+                document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value)
+            }
             _ => Span::ZERO,
         },
         flows: document.flows.as_ref().map(|flows| flows.value),

@@ -7,14 +7,14 @@ use super::{Failed, value};
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::NetemSpec;
-use crate::experiment::units::Percent;
+use crate::experiment::units::{Percent, Span};
 use crate::kernel::netlink::qdisc::{
     Chance, Distribution, Loss, Netem, NetemRate, Probability, Reorder,
 };
 
 pub(super) const KEYS: &str = "fault, duration, node, devices, latency, jitter, correlation, \
                                distribution, loss, ecn, duplicate, corrupt, reorder, gap, rate, \
-                               limit, seed, force";
+                               limit, seed, force, ramp";
 
 pub(super) type Made = fn() -> Distribution;
 
@@ -79,5 +79,6 @@ pub(super) fn netem(
         return Err((place, Problem::Missing { what: name.to_owned(), key: "latency", purpose }));
     }
     let force = document.force.as_ref().is_some_and(|force| force.value);
-    Ok(NetemSpec { node, devices, netem, force })
+    let ramp = document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value);
+    Ok(NetemSpec { node, devices, netem, force, ramp })
 }

@@ -22,6 +22,8 @@ impl Probability {
     pub const ZERO: Self = Self(0);
     /// 100 %
     pub const ONE: Self = Self(u32::MAX);
+    /// The least above 0: one in 2³².
+    pub const SMALLEST: Self = Self(1);
 
     /// `percent`, 0 to 100, rounded to the nearest value as `tc` does. `None` outside that range.
     pub fn from_percent(percent: f64) -> Option<Self> {

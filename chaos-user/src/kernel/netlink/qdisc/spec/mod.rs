@@ -3,6 +3,7 @@
 mod htb;
 mod loss;
 mod netem;
+mod netem_part;
 mod netem_text;
 mod netem_wire;
 mod prio;
