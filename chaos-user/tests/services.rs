@@ -7,11 +7,12 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chaos::host::{DescriptorLimit, ProcessId};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -129,6 +130,18 @@ recovery: {{ within: 5s, stable: 100ms }}
         path.display().to_string()
     }
 
+    /// An experiment without a steady state; the exit code and the reason for the verdict.
+    fn bare(&self, fault: &str) -> (i32, String) {
+        let provider = format!("{{ type: chaos, {fault} }}");
+        let text =
+            format!("title: t\nmethod:\n  - {{ name: f, type: action, provider: {provider} }}\n");
+        fs::write(self.folder.path().join("bare.yaml"), text).unwrap();
+        let done = self.chaos(&["run", "--json", "bare.yaml"]).output().unwrap();
+        let runs: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let because = runs[0]["because"].as_str().unwrap().to_owned();
+        (done.status.code().unwrap(), because)
+    }
+
     fn run(&self, fault: &str, during: &str) -> (i32, Value) {
         let experiment = self.experiment(fault, during);
         let done = self.chaos(&["run", "--json", &experiment]).output().unwrap();
@@ -196,12 +209,79 @@ fn a_container_is_stopped_killed_and_paused_and_runs_again() {
         assert_eq!(run["faults"][0]["evidence"][0]["acted"], 1, "{act}: {run:#}");
     }
     assert_eq!(container.asked(), ["stop", "start", "kill", "start", "pause", "unpause"]);
+    // One that is restarted is another one at once, and there is nothing to undo.
+    let before = container.with(|it| it.pid);
+    let socket = host.docker.display();
+    let (code, why) = host.bare(&format!("fault: restart, container: shop, socket: {socket}"));
+    assert_eq!(code, 0, "{why}");
+    assert!(container.with(|it| it.running && it.pid != before));
+    assert_eq!(container.asked()[6..], ["restart"]);
     // Its engine starts it again by itself: the fault acted, and there is nothing to undo.
     container.with(|it| it.comes_back = true);
     let fault = "fault: kill, container: shop, socket: SOCKET, duration: 600ms";
     let (code, run) = host.run(fault, "$.restarts, at-least: 1");
     assert_eq!(code, 0, "{run:#}");
-    assert_eq!(container.asked()[6..], ["kill"]);
+    assert_eq!(container.asked()[7..], ["kill"]);
+}
+
+/// A process that waits; it ends with this.
+struct Waiting(Child);
+
+impl Waiting {
+    fn start() -> Self {
+        let null = Stdio::null;
+        let mut command = Command::new("sleep");
+        Self(command.arg("1000").stdin(null()).stdout(null()).stderr(null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_process_of_a_container_is_looked_at_and_runs_out_of_descriptors() {
+    let container = Shared::new(true);
+    let host = Host::new(&container);
+    let waiting = Waiting::start();
+    container.with(|it| it.pid = waiting.0.id());
+    let limit = || DescriptorLimit::of(ProcessId::of(waiting.0.id()).unwrap()).unwrap();
+    let before = limit();
+    let socket = host.docker.display();
+    let path = host.folder.path().join("shop.yaml");
+    let text = format!(
+        "title: The shop can open nothing more
+steady-state-hypothesis:
+  title: It runs
+  probes:
+    - name: runs
+      provider: {{ type: procfs, container: shop, socket: {socket} }}
+      tolerance:
+        type: all
+        of:
+          - {{ type: jsonpath, path: $.running, expect: true }}
+          - {{ type: number, target: pid, at-least: {pid}, at-most: {pid} }}
+          - {{ type: number, target: fds, at-least: 3 }}
+          - {{ type: number, target: restarts, at-most: 0 }}
+method:
+  - name: exhaustion
+    type: action
+    provider: {{ type: chaos, fault: fd-exhaustion, container: shop, socket: {socket}, duration: 600ms }}
+recovery: {{ within: 5s, stable: 100ms }}
+",
+        pid = waiting.0.id(),
+    );
+    fs::write(&path, text).unwrap();
+    let done = host.chaos(&["run", "--json", "shop.yaml"]).output().unwrap();
+    let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+    assert_eq!(done.status.code(), Some(0), "{runs:#}");
+    let evidence = &runs[0]["faults"][0]["evidence"][0];
+    assert!(evidence["acted"].as_u64().unwrap() > 0, "{runs:#}");
+    assert_eq!(limit(), before);
+    assert!(container.asked().is_empty(), "{:?}", container.asked());
 }
 
 #[test]
@@ -209,24 +289,16 @@ fn what_does_not_run_is_left_alone_and_what_is_not_there_is_told() {
     let container = Shared::new(false);
     let host = Host::new(&container);
     let socket = host.docker.display().to_string();
-    let experiment = host.folder.path().join("bare.yaml");
-    let bare = |fault: &str| {
-        let provider = format!("{{ type: chaos, {fault}, duration: 50ms }}");
-        let text =
-            format!("title: t\nmethod:\n  - {{ name: f, type: action, provider: {provider} }}\n");
-        fs::write(&experiment, text).unwrap();
-        let done = host.chaos(&["run", "--json", "bare.yaml"]).output().unwrap();
-        let runs: Value = serde_json::from_slice(&done.stdout).unwrap();
-        let because = runs[0]["because"].as_str().unwrap().to_owned();
-        (done.status.code().unwrap(), because)
-    };
-    let (code, why) = bare(&format!("fault: stop, container: shop, socket: {socket}"));
+    let (code, why) =
+        host.bare(&format!("fault: stop, container: shop, socket: {socket}, duration: 50ms"));
     assert_eq!(code, 2, "{why}");
     assert!(container.asked().is_empty(), "{:?}", container.asked());
-    let (code, why) = bare("fault: kill, container: shop, socket: /nonexistent/docker.sock");
+    let (code, why) =
+        host.bare("fault: kill, container: shop, socket: /nonexistent/docker.sock, duration: 50ms");
     assert_eq!(code, 4, "{why}");
     assert!(why.contains("cannot reach the container engine at /nonexistent/docker.sock"), "{why}");
-    let (code, why) = bare(&format!("fault: kill, container: shup, socket: {socket}"));
+    let (code, why) =
+        host.bare(&format!("fault: kill, container: shup, socket: {socket}, duration: 50ms"));
     assert_eq!((code, why.as_str()), (64, "there is no container `shup` on this host"));
 }
 

@@ -75,7 +75,7 @@ impl RunArgs {
                 found.push(load(name, path)?);
             }
         }
-        if found.iter().any(|one| one.lab.is_some() || one.experiment.has_fault()) {
+        if found.iter().any(|one| one.lab.is_some() || one.experiment.changes_anything()) {
             check_capabilities()?;
         }
         let guards = self.guards.read()?;
@@ -193,7 +193,7 @@ impl RunArgs {
 
 /// The journal and the guardian of a run that changes anything.
 fn guarded(found: &Found, interrupt: &Interrupt) -> Result<Option<Journal>, Trouble> {
-    if found.lab.is_none() && !found.experiment.has_fault() {
+    if found.lab.is_none() && !found.experiment.changes_anything() {
         return Ok(None);
     }
     // Runs of the same experiment at the same time are told apart by their process.

@@ -198,6 +198,8 @@ pub enum ProcessAct {
     Pause,
     /// Killed and started again at once.
     Restart,
+    /// Started if it does not run, and left running. No fault: what repairs one.
+    Start,
 }
 
 impl fmt::Display for ProcessAct {
@@ -207,6 +209,7 @@ impl fmt::Display for ProcessAct {
             Self::Kill => "kill",
             Self::Pause => "pause",
             Self::Restart => "restart",
+            Self::Start => "start",
         })
     }
 }

@@ -40,7 +40,7 @@ pub use fault::{
 };
 pub use model::{Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime};
 pub use observe::{
-    DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
+    DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, PrometheusCall, Since,
 };
 pub use operations::{Operations, Within};
 pub use pressure::{Confined, PressureSpec};

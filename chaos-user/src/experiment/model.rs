@@ -164,6 +164,11 @@ impl Experiment {
         self.method.iter().any(|activity| matches!(activity.provider, Provider::Fault(_)))
     }
 
+    /// Whether anything in it changes what is there: a fault, or what repairs one.
+    pub fn changes_anything(&self) -> bool {
+        self.activities().any(|activity| matches!(activity.provider, Provider::Fault(_)))
+    }
+
     /// Checks every node that is named against those that there are.
     pub fn check_nodes(&self, file: &Path, known: &[String]) -> Result<(), ExperimentError> {
         check::nodes(self, known).map_err(|(place, problem)| ExperimentError {

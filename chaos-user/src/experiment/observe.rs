@@ -45,15 +45,6 @@ impl PartialEq for Pattern {
     }
 }
 
-/// What the kernel says about a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProcfsCall {
-    /// A process of the lab.
-    Process(Target),
-    /// The process whose number is in this file. May hold `${name}`.
-    PidFile(String),
-}
-
 /// A page of metrics in the text format of Prometheus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsCall {

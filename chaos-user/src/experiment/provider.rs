@@ -4,8 +4,9 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::fault::FaultSpec;
-use super::observe::{DnsCall, LogCall, MetricsCall, ProcfsCall, PrometheusCall};
+use super::observe::{DnsCall, LogCall, MetricsCall, PrometheusCall};
 use super::service::Supervised;
+use super::subject::Subject;
 use super::units::Span;
 
 /// What an activity does.
@@ -22,7 +23,7 @@ pub enum Provider {
     /// Lines of a log.
     Log(LogCall),
     /// What the kernel says about a process.
-    Procfs(ProcfsCall),
+    Procfs(Subject),
     /// What systemd says about a unit, or an engine about a container.
     Service(Supervised),
     /// A page of metrics.

@@ -73,7 +73,7 @@ fn mistakes_are_told_with_their_place() {
     };
     insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
     insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
-    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
+    insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, start, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2s, url: x"), @"e.yaml:15:93: `url` has no meaning for `partition`; it takes fault, duration, between, behavior, direction, protocol, local-ports, remote-ports, flows, connections, seed");
@@ -184,13 +184,33 @@ fn tolerances_judge_like_the_toolkit() {
 }
 
 #[test]
+fn what_starts_something_is_no_fault() {
+    let start = "provider: { type: chaos, fault: start, unit: shop }";
+    let file = |method: &str, rest: &str| format!("title: t\nmethod: [{method}]\n{rest}");
+    let action = format!("{{ name: f, type: action, {start} }}");
+    let problem = refused(&file(&action, ""));
+    assert!(problem.contains("`start` breaks nothing"), "{problem}");
+    let timed = action.replace("unit: shop", "unit: shop, duration: 1s");
+    let problem = refused(&file("", &format!("rollbacks: [{timed}]")));
+    assert!(problem.contains("so it has no duration"), "{problem}");
+    for place in ["rollbacks: [IT]", "recovery: { steps: [IT] }"] {
+        let text = file("", &place.replace("IT", &action));
+        let read = Experiment::parse(&text, Path::new("e.yaml")).unwrap();
+        assert!(read.changes_anything() && !read.has_fault());
+    }
+    let stop = action.replace("fault: start", "fault: stop, duration: 1s");
+    let problem = refused(&file("", &format!("rollbacks: [{stop}]")));
+    assert!(problem.contains("a fault is an action of the method"), "{problem}");
+}
+
+#[test]
 fn faults_of_hosts_are_read_strictly() {
     let fault = |text: &str| {
         refused(&format!(
             "title: t\nlab: l\nmethod:\n  - {{ name: f, type: action,\n      provider: {{ type: chaos, {text} }} }}\n"
         ))
     };
-    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
+    insta::assert_snapshot!(fault("fault: diskfill, path: /x, duration: 1s"), @"e.yaml:5:39: `diskfill` is not a fault; did you mean `disk-fill`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, start, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
     insta::assert_snapshot!(fault("fault: disk-fill, path: /x"), @"e.yaml:5:17: the fault `disk-fill` needs `duration`, more than 0, such as `5s`: it ends by itself");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, node: n"), @"e.yaml:5:17: the fault `disk-fill` without `path` needs `process`, here or as a key of `target`");
     insta::assert_snapshot!(fault("fault: disk-fill, duration: 1s, path: /x, level: 90"), @"e.yaml:5:81: `90` is not a percentage: it has no unit; did you mean `90%`?");
@@ -236,7 +256,7 @@ fn what_probes_look_at_is_read_strictly() {
     insta::assert_snapshot!(provider("{ type: log, pattern: x, process: p }"), @"e.yaml:5:17: a log provider without `path` needs `node`, here or as a key of `target`");
     insta::assert_snapshot!(provider("{ type: log, path: x, pattern: x, node: p }"), @"e.yaml:5:36: `path` and `process` exclude each other; keep one");
     insta::assert_snapshot!(provider("{ type: log, path: x, pattern: x, since: fase }"), @"e.yaml:5:58: `fase` is not a beginning; valid are phase, run");
-    insta::assert_snapshot!(provider("{ type: procfs, pid-file: x, node: n }"), @"e.yaml:5:43: `pid-file` and `process` exclude each other; keep one");
+    insta::assert_snapshot!(provider("{ type: procfs, pid-file: x, node: n }"), @"e.yaml:5:52: `pid-file` and `process` exclude each other; keep one");
     insta::assert_snapshot!(provider("{ type: metrics, url: x }"), @"e.yaml:5:17: a metrics provider needs `metric`, the metric's name");
     insta::assert_snapshot!(provider("{ type: metrics, url: x, metric: x, query: x }"), @"e.yaml:5:60: `query` has no meaning for `metrics`; it takes url, metric, labels, timeout");
     insta::assert_snapshot!(provider("{ type: prometheus, url: x }"), @"e.yaml:5:17: a prometheus provider needs `query`, the query in PromQL");

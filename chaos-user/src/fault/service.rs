@@ -66,6 +66,7 @@ impl ServiceFaultError {
 #[derive(Debug)]
 pub struct ActiveService {
     entry: Option<Entry>,
+    /// Whether it could be done: it ran before, or, to be started, did not.
     ran: bool,
     acted: bool,
 }
@@ -79,11 +80,14 @@ impl ActiveService {
     ) -> Result<Self, ServiceFaultError> {
         let before = service.look()?;
         check(service, &before)?;
+        if act == ProcessAct::Start {
+            return Self::started(service, &before);
+        }
         if before.state != ServiceState::Running {
             return Ok(Self { entry: None, ran: false, acted: false });
         }
         let along = match act {
-            ProcessAct::Pause => Vec::new(),
+            ProcessAct::Pause | ProcessAct::Start => Vec::new(),
             ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => service.stopped_with()?,
         };
         for one in &along {
@@ -98,16 +102,22 @@ impl ActiveService {
             ProcessAct::Kill => ServiceCall::Kill,
             ProcessAct::Pause => ServiceCall::Pause,
             ProcessAct::Restart => ServiceCall::Restart,
+            ProcessAct::Start => ServiceCall::Start,
         })?;
-        let until = Instant::now() + WITHIN;
-        while !is_done(act, &before, &service.look()?) {
-            if Instant::now() > until {
-                return Err(ServiceFaultError::Slow { service: service.clone(), act });
-            }
-            thread::sleep(PAUSE);
-        }
+        await_done(service, act, &before)?;
         active.acted = true;
         Ok(active)
+    }
+
+    /// Starts what does not run. It is to go on running, so there is nothing to undo.
+    fn started(service: &Supervised, before: &ServiceView) -> Result<Self, ServiceFaultError> {
+        let runs = before.state == ServiceState::Running;
+        if !runs {
+            let paused = before.state == ServiceState::Paused;
+            service.ask(if paused { ServiceCall::Resume } else { ServiceCall::Start })?;
+            await_done(service, ProcessAct::Start, before)?;
+        }
+        Ok(Self { entry: None, ran: !runs, acted: !runs })
     }
 
     /// Makes it run again if it ran before.
@@ -134,6 +144,22 @@ impl Drop for ActiveService {
     }
 }
 
+/// Waits until what was asked for can be seen.
+fn await_done(
+    service: &Supervised,
+    act: ProcessAct,
+    before: &ServiceView,
+) -> Result<(), ServiceFaultError> {
+    let until = Instant::now() + WITHIN;
+    while !is_done(act, before, &service.look()?) {
+        if Instant::now() > until {
+            return Err(ServiceFaultError::Slow { service: service.clone(), act });
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
 /// Whether what was asked for can be seen.
 fn is_done(act: ProcessAct, before: &ServiceView, now: &ServiceView) -> bool {
     match act {
@@ -142,6 +168,7 @@ fn is_done(act: ProcessAct, before: &ServiceView, now: &ServiceView) -> bool {
         // Its supervisor may have started it again by now.
         ProcessAct::Kill => now.state == ServiceState::Stopped || is_another(before, now),
         ProcessAct::Restart => now.state == ServiceState::Running && is_another(before, now),
+        ProcessAct::Start => now.state == ServiceState::Running,
     }
 }
 

@@ -4,18 +4,20 @@ use procfs::process::Process;
 use serde_json::{Value, json};
 
 use super::Place;
-use crate::experiment::ProcfsCall;
+use crate::experiment::Subject;
 
-pub(super) fn look(call: &ProcfsCall, place: &Place<'_>) -> Result<Value, String> {
-    let (pid, restarts, exit) = match call {
-        ProcfsCall::Process(target) => {
-            let found = (place.process)(target)?;
-            (found.pid, Some(found.restarts), found.exit)
+pub(super) fn look(subject: &Subject, place: &Place<'_>) -> Result<Value, String> {
+    let (pid, restarts, exit) = match subject.filled(place.variables) {
+        Subject::Process(target) => {
+            let found = (place.process)(&target)?;
+            (found.pid, Some(found.restarts.into()), found.exit.map(Value::from))
         }
-        ProcfsCall::PidFile(path) => {
-            let path = place.base.join(place.variables.fill_text(path));
-            (pid_in(&path)?, None, None)
+        Subject::Service(service) => {
+            let mut seen = service.look().map_err(|error| error.to_string())?;
+            let mut of = |key: &str| seen.output.get_mut(key).map(Value::take);
+            (seen.pid, of("restarts"), of("exit_code"))
         }
+        Subject::PidFile(path) => (pid_in(&place.base.join(path))?, None, None),
     };
     let mut output = json!({ "running": false, "restarts": restarts, "exit": exit });
     // Between its number and its numbers the process may end, which is the same as not running.

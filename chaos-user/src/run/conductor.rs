@@ -196,9 +196,7 @@ impl<'a> Run<'a> {
         };
         if rolls_back {
             for activity in &self.experiment.rollbacks {
-                self.log.clock().sleep(activity.pauses.before.into());
-                self.perform(activity, Role::Rollback);
-                self.log.clock().sleep(activity.pauses.after.into());
+                self.step(activity, Role::Rollback, left);
             }
         }
         if open && !self.stopped() {
@@ -306,7 +304,7 @@ impl<'a> Run<'a> {
                 let mut steps = experiment.recovery_steps.iter();
                 while !recovered(self) && !self.stopped() {
                     let Some(step) = steps.next() else { break };
-                    self.step(step, left);
+                    self.step(step, Role::Recovery, left);
                 }
             }
             stop.store(true, Ordering::Relaxed);
@@ -391,8 +389,8 @@ impl<'a> Run<'a> {
         if activity.background { Ok(()) } else { self.wait(Some(name), left) }
     }
 
-    /// A manual step, because the system did not recover by itself.
-    fn step(&self, step: &Activity, left: &mut Vec<String>) {
+    /// A manual step, because the system did not recover by itself, or a rollback.
+    fn step(&self, step: &Activity, role: Role, left: &mut Vec<String>) {
         self.log.clock().sleep(step.pauses.before.into());
         if let Provider::Fault(fault) = &step.provider {
             let (began, wall) = (self.log.clock().now(), self.log.clock().wall());
@@ -408,9 +406,9 @@ impl<'a> Run<'a> {
                 }
             };
             let seen = Observation { output, error, took };
-            record(self.log, self.experiment, step, Role::Recovery, (began, wall), seen);
+            record(self.log, self.experiment, step, role, (began, wall), seen);
         } else {
-            self.perform(step, Role::Recovery);
+            self.perform(step, role);
         }
         self.log.clock().sleep(step.pauses.after.into());
     }

@@ -53,25 +53,32 @@ pub(super) fn inject<'a>(
             }
             done(process.freeze())?
         }
+        ProcessAct::Start => done(process.start_again())?,
         ProcessAct::Restart => {
             let hit = done(process.kill())?;
             process.wait(GRACE);
             done(process.start_again())? && hit
         }
     };
-    let acted = before.filter(|_| hit).is_some_and(|pid| match act {
-        ProcessAct::Pause => is_stopped(pid),
-        ProcessAct::Stop => process.pid().is_none(),
-        ProcessAct::Kill | ProcessAct::Restart => process.pid() != Some(pid),
-    });
+    let starts = act == ProcessAct::Start;
+    let acted = if starts {
+        before.is_none()
+    } else {
+        before.filter(|_| hit).is_some_and(|pid| match act {
+            ProcessAct::Pause => is_stopped(pid),
+            ProcessAct::Stop => process.pid().is_none(),
+            ProcessAct::Kill | ProcessAct::Restart => process.pid() != Some(pid),
+            ProcessAct::Start => false,
+        })
+    };
     let evidence = RuleEvidence {
         rule: name.to_owned(),
         seen: 1,
-        matched: u64::from(before.is_some()),
+        matched: u64::from(before.is_some() != starts),
         acted: u64::from(acted),
         bytes: 0,
     };
-    let ran = before.is_some();
+    let ran = before.is_some() || matches!(act, ProcessAct::Restart | ProcessAct::Start);
     Ok(Box::new(Disturbed { lab, target: target.clone(), process, act, ran, evidence, record }))
 }
 
@@ -92,7 +99,7 @@ struct Disturbed<'a> {
     target: Target,
     process: &'a Process,
     act: ProcessAct,
-    /// Whether it ran before.
+    /// Whether it ran before, or is to run from now on.
     ran: bool,
     evidence: RuleEvidence,
     record: Option<Entry>,
@@ -100,13 +107,15 @@ struct Disturbed<'a> {
 
 impl ActiveFault for Disturbed<'_> {
     fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
-        if !self.ran && self.act != ProcessAct::Restart {
+        if !self.ran {
             // What was down before is left alone.
             return Ok((vec![self.evidence.clone()], Vec::new()).into());
         }
         let result = match self.act {
             ProcessAct::Pause => self.process.thaw(),
-            ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart => self.process.start_again(),
+            ProcessAct::Stop | ProcessAct::Kill | ProcessAct::Restart | ProcessAct::Start => {
+                self.process.start_again()
+            }
         };
         result.map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
         if let Some(record) = self.record {

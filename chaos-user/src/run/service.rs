@@ -20,11 +20,12 @@ pub(super) fn inject(
 ) -> Result<Box<dyn ActiveFault>, Trouble> {
     let active = ActiveService::start(journal, service, act);
     let active = active.map_err(|error| Trouble::new(&error, error.exit()))?;
-    Ok(Box::new(Disturbed { evidence: active.evidence(name), active }))
+    Ok(Box::new(Disturbed { evidence: active.evidence(name), active, act }))
 }
 
 struct Disturbed {
     active: ActiveService,
+    act: ProcessAct,
     evidence: RuleEvidence,
 }
 
@@ -33,7 +34,8 @@ impl ActiveFault for Disturbed {
         self.active.heal().map_err(|error| Trouble::new(&error, Exit::NotHealed))?;
         let mut remarks = Vec::new();
         if self.evidence.matched == 0 {
-            remarks.push("it did not run before, so it was left alone".into());
+            let (found, ran) = ("before, so it was left alone", self.act == ProcessAct::Start);
+            remarks.push(format!("{} {found}", if ran { "it ran" } else { "it did not run" }));
         }
         Ok((vec![self.evidence], remarks).into())
     }

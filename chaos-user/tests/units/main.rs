@@ -95,6 +95,29 @@ fn bare(fault: &str) -> (i32, String) {
     (done.status.code().unwrap(), runs[0]["because"].as_str().unwrap().to_owned())
 }
 
+/// An experiment with a unit that has to run in the end, where something is started.
+fn repaired(rest: &str) -> (i32, Value) {
+    let runs = "provider: { type: procfs }
+      tolerance:
+        type: all
+        of:
+          - { type: jsonpath, path: $.running, expect: true }
+          - { type: number, target: rss, at-least: 10kB }
+          - { type: number, target: fds, at-least: 1 }";
+    let text = format!(
+        "title: The shop is down and is started
+target: {{ unit: shop }}
+method:
+  - {{ name: f, type: action, provider: {{ type: chaos, fault: restart, unit: phoenix }} }}
+{}",
+        rest.replace("RUNS", runs).replace("START", "provider: { type: chaos, fault: start }")
+    );
+    fs::write("start.yaml", text).unwrap();
+    let done = chaos(&["run", "--json", "start.yaml"]).output().unwrap();
+    let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+    (done.status.code().unwrap(), runs[0].clone())
+}
+
 /// Starts what runs in the tests.
 fn start_all() {
     systemctl(&["start", "shop.service", "till.service", "phoenix.service"]);
@@ -121,6 +144,24 @@ fn units_are_stopped_killed_paused_and_restarted() {
         let before = property("shop.service", "MainPID");
         assert_eq!(bare("fault: restart, unit: shop.service").0, 0);
         assert_ne!(property("shop.service", "MainPID"), before);
+        // What a rollback, or a person, does about a unit that is down.
+        systemctl(&["stop", "shop.service"]);
+        let (code, seen) = repaired(
+            "rollbacks:\n  - { name: start, START }\ninvariants:\n    - name: runs\n      RUNS\n",
+        );
+        assert_eq!(code, 0, "{seen:#}");
+        assert!(active("shop.service") && !active("idle.service"));
+        systemctl(&["stop", "shop.service"]);
+        let (code, seen) = repaired(
+            "steady-state-hypothesis:\n  title: t\n  probes:\n    - name: runs\n      during: after\n      \
+             RUNS\nrecovery:\n  within: 300ms\n  stable: 50ms\n  steps: [{ name: start, START }]\n",
+        );
+        // It did not recover by itself, but it did with that step.
+        assert_eq!(code, 1, "{seen:#}");
+        let because = seen["because"].as_str().unwrap();
+        assert!(because.contains("1 manual step"), "{because}");
+        assert!(active("shop.service"));
+        systemctl(&["start", "till.service"]);
         // systemd starts it again by itself: the fault acted, and there is nothing to undo.
         let before = property("phoenix.service", "MainPID");
         assert_eq!(bare("fault: kill, unit: phoenix, duration: 300ms").0, 0);

@@ -7,7 +7,7 @@ use super::{Checked, Failed, default_kind, provider, tolerance, value};
 use crate::experiment::activity::{Activity, Kind, Pauses, Phases};
 use crate::experiment::document::{ActivityDocument, TargetDocument};
 use crate::experiment::error::{Place, Problem};
-use crate::experiment::fault::{FaultSpec, FaultWork};
+use crate::experiment::fault::{FaultSpec, FaultWork, ProcessAct};
 use crate::experiment::provider::Provider;
 use crate::experiment::tolerance::Tolerance;
 use crate::experiment::units::{Span, nearest};
@@ -69,12 +69,21 @@ pub(super) fn activity(
     let provider =
         provider::provider(context, written, document.timeout.as_ref(), document.from.as_ref())?;
     let is_fault = matches!(provider, Provider::Fault(_));
-    // What is over as soon as it is done can be a manual step.
-    let step = role == Role::Recovery
-        && matches!(&provider, Provider::Fault(fault) if fault.duration == Span::ZERO);
+    // What is over as soon as it is done can be a manual step, and a rollback.
+    let repairs = matches!(role, Role::Recovery | Role::Rollback);
+    let step =
+        repairs && matches!(&provider, Provider::Fault(fault) if fault.duration == Span::ZERO);
     if is_fault && (kind == Kind::Probe || role != Role::Method) && !step {
         let why = "a fault is an action of the method; it heals itself (a manual step of `recovery` \
-                   may be a `restart`)";
+                   or a rollback may be a `restart` or a `start`)";
+        return Err((place, Problem::Pointless(why)));
+    }
+    let starts = |fault: &FaultSpec| {
+        use FaultWork::{Process, Service};
+        matches!(fault.work, Process(_, ProcessAct::Start) | Service(_, ProcessAct::Start))
+    };
+    if !repairs && matches!(&provider, Provider::Fault(fault) if starts(fault)) {
+        let why = "`start` breaks nothing: it is a manual step of `recovery`, or a rollback";
         return Err((place, Problem::Pointless(why)));
     }
     let tolerance = match &document.tolerance {

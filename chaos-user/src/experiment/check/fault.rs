@@ -34,7 +34,7 @@ enum Word {
     Io,
 }
 
-const WORDS: [(&str, Word); 19] = [
+const WORDS: [(&str, Word); 20] = [
     ("partition", Word::Partition),
     ("drop", Word::Drop),
     ("reject", Word::Reject),
@@ -48,6 +48,7 @@ const WORDS: [(&str, Word); 19] = [
     ("kill", Word::Process(ProcessAct::Kill)),
     ("pause", Word::Process(ProcessAct::Pause)),
     ("restart", Word::Process(ProcessAct::Restart)),
+    ("start", Word::Process(ProcessAct::Start)),
     ("disk-fill", Word::DiskFill),
     ("fd-exhaustion", Word::Descriptors),
     ("disk-error", Word::DiskError),
@@ -102,9 +103,13 @@ pub(super) fn fault(
     };
     only(document, &word.value, known)?;
     let duration = match (&document.duration, kind) {
+        (Some(duration), Word::Process(ProcessAct::Start)) => {
+            let why = "what `start` starts goes on running, so it has no duration";
+            return Err((duration.referenced.into(), Problem::Pointless(why)));
+        }
         (Some(duration), _) if duration.value > Span::ZERO => duration.value,
         // It is over as soon as it is done.
-        (None, Word::Process(ProcessAct::Restart)) => Span::ZERO,
+        (None, Word::Process(ProcessAct::Restart | ProcessAct::Start)) => Span::ZERO,
         _ => {
             return Err(missing(&name, "duration", "more than 0, such as `5s`: it ends by itself"));
         }

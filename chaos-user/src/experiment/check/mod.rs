@@ -30,7 +30,7 @@ use super::fault::{DiskErrorSpec, DiskFillSpec, DiskPlace, FaultWork};
 use super::model::{
     Experiment, Hypothesis, HypothesisStrategy, Recovery, RollbackStrategy, Runtime,
 };
-use super::observe::{LogCall, LogSource, ProcfsCall};
+use super::observe::{LogCall, LogSource};
 use super::pressure::{Confined, PressureSpec};
 use super::provider::Provider;
 use super::subject::{DescriptorsSpec, Subject};
@@ -245,7 +245,7 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 FaultWork::Netem(spec) => spec.node.iter().collect(),
             },
             Provider::Log(LogCall { source: LogSource::Process(target), .. })
-            | Provider::Procfs(ProcfsCall::Process(target)) => vec![&target.node],
+            | Provider::Procfs(Subject::Process(target)) => vec![&target.node],
             _ => Vec::new(),
         };
         for node in named.into_iter().chain(&activity.from) {

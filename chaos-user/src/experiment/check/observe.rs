@@ -7,13 +7,14 @@ use regex::Regex;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, value};
+use super::{Failed, subject, value};
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::Target;
 use crate::experiment::observe::{
-    DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, ProcfsCall, PrometheusCall, Since,
+    DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, PrometheusCall, Since,
 };
+use crate::experiment::subject::Subject;
 use crate::experiment::units::Span;
 
 pub(super) fn log(
@@ -54,19 +55,9 @@ pub(super) fn procfs(
     context: &Context<'_>,
     document: &ProviderDocument,
     place: Place,
-) -> Result<ProcfsCall, Failed> {
-    only(document, "procfs", "node, process, pid-file")?;
-    match (&document.pid_file, named(document)) {
-        (Some(path), false) => Ok(ProcfsCall::PidFile(path.value.clone())),
-        (Some(path), true) => {
-            let problem = Problem::Exclusive { one: "pid-file", other: "process" };
-            Err((path.referenced.into(), problem))
-        }
-        (None, _) => {
-            let what = "a procfs provider without `pid-file`";
-            process(context, document, place, what).map(ProcfsCall::Process)
-        }
-    }
+) -> Result<Subject, Failed> {
+    only(document, "procfs", "node, process, unit, container, socket, pid-file")?;
+    subject::subject(context, document, place, "a procfs provider")
 }
 
 pub(super) fn metrics(
