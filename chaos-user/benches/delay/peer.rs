@@ -38,7 +38,7 @@ impl Peer {
         let port = port.to_string();
         let matching = format!("u32 match ip dport {port} 0xffff flowid 1:3");
         classes.tc(&["filter", "add", "dev", NEAR, "parent", "1:", "protocol", "ip"], &matching);
-        let tcconfig = peer("tcconfig", &["parent", "1:79"], "");
+        let tcconfig = peer("tcconfig's tc", &["parent", "1:79"], "");
         tcconfig.tc(&["qdisc", "add", "dev", NEAR], "root handle 1: htb default 1");
         let class = ["class", "add", "dev", NEAR, "parent", "1:"];
         tcconfig.tc(&class, "classid 1:1 htb rate 32000000.0kbit");

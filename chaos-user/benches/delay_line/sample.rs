@@ -33,7 +33,8 @@ impl Sample {
             mean: self.mean(),
             p50: self.quantile(0.5),
             p99: self.quantile(0.99),
-            p999: self.quantile(0.999),
+            // Of fewer, it is but the longest.
+            p999: (self.0.len() >= 1000).then(|| self.quantile(0.999)),
         }
     }
 }
@@ -42,15 +43,19 @@ impl Sample {
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub(crate) struct Summary {
     count: usize,
-    mean: f64,
+    pub(crate) mean: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    p999: f64,
+    p999: Option<f64>,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, mean, p50, p99, p999 } = self;
-        write!(f, "n {count:6}  mean {mean:8.1}  p50 {p50:8.1}  p99 {p99:9.1}  p99.9 {p999:9.1} µs")
+        write!(f, "n {count:6}  mean {mean:8.1}  p50 {p50:8.1}  p99 {p99:9.1}")?;
+        match p999 {
+            Some(p999) => write!(f, "  p99.9 {p999:9.1} µs"),
+            None => f.write_str(" µs"),
+        }
     }
 }
