@@ -125,7 +125,7 @@ fn experiments_of_the_chaos_toolkit_give_the_same_journal() {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(files).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 17, "{files:?}");
+    assert!(files.len() >= 19, "{files:?}");
     thread::scope(|scope| {
         let runs: Vec<_> =
             files.iter().map(|file| scope.spawn(|| compare(&toolkit, file, &url))).collect();
@@ -151,6 +151,9 @@ fn compare(toolkit: &Path, file: &Path, url: &str) -> Option<String> {
     let strategy = &read(file)["runtime"]["hypothesis"]["strategy"];
     if let Some(strategy) = strategy.as_str() {
         theirs.args(["--hypothesis-strategy", strategy, "--hypothesis-frequency", "0.1"]);
+    }
+    if read(file)["runtime"]["hypothesis"]["fail_fast"] == true {
+        theirs.arg("--fail-fast");
     }
     let theirs = theirs.arg("--journal-path").arg(&journal).arg(file).output().unwrap();
     if !journal.exists() {

@@ -72,7 +72,7 @@ pub(super) struct RuntimeDocument {
 pub(super) struct StrategyDocument {
     pub(super) strategy: Option<Text>,
     pub(super) frequency: Option<Spanned<Value>>,
-    pub(super) fail_fast: Option<bool>,
+    pub(super) fail_fast: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -86,7 +86,8 @@ pub struct Runtime {
     pub hypothesis: HypothesisStrategy,
     /// The pause between two looks of the same probe.
     pub frequency: Span,
-    /// Whether a deviation while the method runs ends it.
+    /// Whether the first deviation under a fault ends the method (in an experiment without a fault,
+    /// the first while it runs).
     pub fail_fast: bool,
 }
 

@@ -73,6 +73,7 @@ fn mistakes_are_told_with_their_place() {
     };
     insta::assert_snapshot!(replaced("title: Every", "titel: Every"), @"e.yaml:5:3: unknown key `titel`; did you mean `title`?");
     insta::assert_snapshot!(replaced("timeout: 0.5", "timout: 0.5"), @"e.yaml:10:66: unknown key `timout`; did you mean `timeout`?");
+    insta::assert_snapshot!(replaced("title: The", "runtime: { hypothesis: { strategy: default, fail_fast: true } }\ntitle: The"), @"e.yaml:2:56: `fail_fast` needs looks while the method runs: the strategy `continuously` or `during-method-only`");
     insta::assert_snapshot!(replaced("fault: partition", "fault: partion"), @"e.yaml:15:37: `partion` is not a fault; did you mean `partition`?; valid are partition, drop, reject, duplicate, corrupt, delay, rate, reorder, netem, stop, kill, pause, restart, start, disk-fill, fd-exhaustion, disk-error, cpu-pressure, memory-pressure, io-pressure");
     insta::assert_snapshot!(replaced("duration: 2s", "duration: 2"), @"e.yaml:15:84: `2` is not a duration: it has no unit; did you mean `2s` or `2ms`?");
     insta::assert_snapshot!(replaced(", duration: 2s", ""), @"e.yaml:15:15: the fault `partition` needs `duration`, more than 0, such as `5s`: it ends by itself");

@@ -35,7 +35,10 @@ pub fn journal(events: &[Event], findings: &Findings) -> Option<Value> {
         matches!(what, What::Trouble { .. } | What::Refused(_) | What::Tripped { .. })
     }) {
         "aborted"
-    } else if failed(&before) || failed(&after) {
+    } else if failed(&before)
+        || failed(&after)
+        || (has(|what| matches!(what, What::Deviated { .. })) && !unmet(&after))
+    {
         "failed"
     } else {
         "completed"

@@ -42,6 +42,9 @@ pub fn progress(shown: &Shown, event: &Event) -> Option<String> {
         What::GateClosed { probe } => {
             format!("the steady state does not hold (`{probe}`): nothing is injected")
         }
+        What::Deviated { probe } => {
+            format!("`{probe}` does not hold: the method is ended")
+        }
         What::Arming(info) => format!("fault `{}` for {}", info.fault, info.lasts),
         What::Active { fault } => format!("fault `{fault}` is active"),
         What::Healed(healed) => match &healed.error {

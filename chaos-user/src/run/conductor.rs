@@ -64,7 +64,9 @@ pub fn conduct<W: World>(
     match make() {
         Ok(world) => {
             log.record(What::Ready(world.nodes()));
-            let stage = Stage::default();
+            let runtime = experiment.runtime;
+            let fails_in = if experiment.has_fault() { Phase::Fault } else { Phase::Before };
+            let stage = Stage::new(Some(fails_in).filter(|_| runtime.fail_fast));
             let tripped = AtomicBool::new(false);
             let mut run = Run {
                 experiment,
@@ -128,9 +130,14 @@ fn info(experiment: &Experiment, options: &Options) -> RunInfo {
     }
 }
 
-/// The method was left early.
+/// Why the method was left early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Left;
+enum Left {
+    /// Everything is to end.
+    Stopped,
+    /// The steady state deviated: what comes after the method goes on.
+    Deviated,
+}
 
 struct Run<'a> {
     experiment: &'a Experiment,
@@ -179,8 +186,9 @@ impl<'a> Run<'a> {
         let mut failed = !open;
         let mut deviated = false;
         if open {
-            failed = self.method(left).is_err();
-            if !failed && runtime.hypothesis.after() {
+            let outcome = self.method(left);
+            failed = outcome.is_err();
+            if outcome != Err(Left::Stopped) && runtime.hypothesis.after() {
                 deviated = !self.steady(Role::After, Phase::After);
             }
         }
@@ -190,7 +198,8 @@ impl<'a> Run<'a> {
         }
         let rolls_back = match runtime.rollbacks {
             RollbackStrategy::Always => true,
-            RollbackStrategy::Default => !failed && !interrupted,
+            // As with the toolkit, which then has completed.
+            RollbackStrategy::Default => (!failed || deviated) && !interrupted,
             RollbackStrategy::Never => false,
             RollbackStrategy::Deviated => deviated,
         };
@@ -296,8 +305,11 @@ impl<'a> Run<'a> {
             if outcome.is_ok() {
                 outcome = self.wait(None, left);
             }
+            if let (Err(Left::Deviated), Some(probe)) = (outcome, stage.deviated()) {
+                log.record(What::Deviated { probe: probe.to_owned() });
+            }
             self.heal_all(left);
-            if outcome.is_ok() && recovers {
+            if outcome != Err(Left::Stopped) && recovers {
                 let recovered = |run: &Self| {
                     recovery::wait(&watched, experiment.recovery, log.clock(), &|| run.stopped())
                 };
@@ -323,6 +335,7 @@ impl<'a> Run<'a> {
         let (world, log, experiment) = (self.world, self.log, self.experiment);
         let mut group = Group::default();
         for activity in &experiment.method {
+            self.tick(Duration::ZERO, left)?;
             while group.holds_up(Some(activity), |name| self.is_active(name)) {
                 self.tick(TICK, left)?;
             }
@@ -381,7 +394,7 @@ impl<'a> Run<'a> {
                 });
                 if !beside {
                     self.injected = true;
-                    self.stage.enter(Phase::Fault);
+                    self.stage.enter(Phase::Fault, self.log.clock().now());
                 }
             }
             Err(trouble) => return self.trouble(trouble),
@@ -415,7 +428,7 @@ impl<'a> Run<'a> {
 
     fn trouble(&self, trouble: Trouble) -> Result<(), Left> {
         self.log.record(What::trouble(trouble.text, trouble.exit));
-        Err(Left)
+        Err(Left::Stopped)
     }
 
     /// Waits until a fault has ended (or all have), healing those whose time is up.
@@ -443,7 +456,10 @@ impl<'a> Run<'a> {
 
     fn tick(&mut self, most: Duration, left: &mut Vec<String>) -> Result<(), Left> {
         if self.stopped() {
-            return Err(Left);
+            return Err(Left::Stopped);
+        }
+        if self.stage.deviated().is_some() {
+            return Err(Left::Deviated);
         }
         let now = self.log.clock().now();
         for one in &mut self.active {
@@ -516,7 +532,7 @@ impl<'a> Run<'a> {
             (false, true) => Phase::After,
             (false, false) => Phase::Before,
         };
-        self.stage.enter(phase);
+        self.stage.enter(phase, self.log.clock().now());
     }
 
     fn perform(&self, activity: &Activity, role: Role) -> Option<bool> {

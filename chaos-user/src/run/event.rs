@@ -47,6 +47,11 @@ pub enum What {
         /// The probe that did not hold.
         probe: String,
     },
+    /// The steady state deviated while the method ran, so the method was ended.
+    Deviated {
+        /// The probe that did not hold.
+        probe: String,
+    },
     /// A fault is about to be injected.
     Arming(FaultInfo),
     /// A fault is active: the kernel, read back, says so.

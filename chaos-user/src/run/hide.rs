@@ -27,7 +27,9 @@ pub(super) fn hide(event: &mut Event, redactor: &Redactor) {
         }),
         What::Cleared(clearance) => cleared(clearance, redactor),
         What::Refused(reasons) => all(reasons),
-        What::Tripped { probe } | What::GateClosed { probe } => text(probe),
+        What::Tripped { probe } | What::GateClosed { probe } | What::Deviated { probe } => {
+            text(probe);
+        }
         What::Done(result) => done(result, redactor),
         What::Arming(FaultInfo { fault, lasts: _, beside: _, rules, activity }) => {
             text(fault);

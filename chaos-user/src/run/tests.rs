@@ -313,6 +313,33 @@ fn activities_in_parallel_overlap_and_the_method_waits_for_the_last() {
 }
 
 #[test]
+fn fail_fast_ends_the_method_at_the_first_deviation_and_the_rest_goes_on() {
+    let mut text = experiment().source;
+    let fault = |name: &str| {
+        json!({"name": name, "type": "action", "provider":
+        {"type": "chaos", "fault": "drop", "duration": "1h"}})
+    };
+    text["method"] = json!([fault("cut"), fault("another")]);
+    text["runtime"]["hypothesis"]["fail_fast"] = true.into();
+    let experiment = Experiment::parse(&text.to_string(), Path::new("made.json")).unwrap();
+    let made = Made { breaks: [("up", 3)].into(), ..Made::acting() };
+    let (events, findings) = run_this(&experiment, &made, Interrupt::default(), Ok(clearance()));
+    assert_eq!(findings.verdict, Verdict::Fail, "{findings:#?}");
+    assert!(findings.because.starts_with("`up` under the fault"), "{}", findings.because);
+    assert_eq!(made.injected.load(Ordering::SeqCst), 1);
+    assert_eq!(made.healed.load(Ordering::SeqCst), 1);
+    let acted = findings.judgements.iter().find(|one| one.question == Question::FaultActed);
+    let told = "1 of 2 faults were never injected, because `up` deviated before";
+    assert_eq!((acted.unwrap().status, &*acted.unwrap().reasons[0]), (Status::Holds, told));
+    assert_eq!(status(&findings, Question::Recovered), Status::Holds);
+    assert_eq!(status(&findings, Question::InvariantsIntact), Status::Holds);
+    let rolled = |event: &Event| matches!(&event.event, What::Done(r) if r.role == Role::Rollback);
+    assert!(events.iter().any(rolled));
+    let journal = journal(&events, &findings).unwrap();
+    assert_eq!((&journal["status"], &journal["deviated"]), (&json!("failed"), &json!(false)));
+}
+
+#[test]
 fn a_system_that_is_down_before_is_not_touched() {
     let made = Made { dead: true, ..Made::acting() };
     let (events, findings) = run(&made);

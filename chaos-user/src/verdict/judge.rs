@@ -291,9 +291,13 @@ fn acted(info: &RunInfo, events: &[Event], faults: &[FaultReport]) -> Judgement 
     let mut reasons = Vec::new();
     let mut status = if info.faults == 0 { Status::NotAsked } else { Status::Holds };
     if faults.len() < info.faults {
-        status = Status::Unproven;
         let missing = info.faults - faults.len();
-        reasons.push(format!("{missing} of {} faults were never injected", info.faults));
+        let before = deviated(events).map(|probe| format!(", because `{probe}` deviated before"));
+        if before.is_none() {
+            status = Status::Unproven;
+        }
+        let (all, why) = (info.faults, before.unwrap_or_default());
+        reasons.push(format!("{missing} of {all} faults were never injected{why}"));
     }
     for fault in faults {
         let acted: u64 = fault.evidence.iter().map(|rule| rule.acted).sum();
@@ -318,6 +322,14 @@ fn acted(info: &RunInfo, events: &[Event], faults: &[FaultReport]) -> Judgement 
         }
     }
     Judgement { question: Question::FaultActed, status, reasons }
+}
+
+/// The deviation that ended the method.
+fn deviated(events: &[Event]) -> Option<&str> {
+    events.iter().find_map(|event| match &event.event {
+        What::Deviated { probe } => Some(probe.as_str()),
+        _ => None,
+    })
 }
 
 fn met(expectations: &[Expectation]) -> Judgement {

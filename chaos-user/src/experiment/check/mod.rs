@@ -214,7 +214,14 @@ fn runtime(document: &RuntimeDocument, own: bool) -> Result<Runtime, Failed> {
         if let Some(frequency) = &hypothesis.frequency {
             runtime.frequency = value::span(frequency, "`frequency`")?;
         }
-        runtime.fail_fast = hypothesis.fail_fast.unwrap_or_default();
+        if let Some(fail_fast) = &hypothesis.fail_fast {
+            runtime.fail_fast = fail_fast.value;
+            if runtime.fail_fast && !runtime.hypothesis.during() {
+                let why = "`fail_fast` needs looks while the method runs: the strategy \
+                           `continuously` or `during-method-only`";
+                return Err((fail_fast.referenced.into(), Problem::Pointless(why)));
+            }
+        }
     }
     Ok(runtime)
 }

@@ -258,6 +258,7 @@ fn happening(event: &Event) -> Option<String> {
         }
         What::Done(result) => format!("{}: {}", result.name, result.seen),
         What::GateClosed { probe } => format!("`{probe}` did not hold, so nothing is injected"),
+        What::Deviated { probe } => format!("`{probe}` did not hold, so the method was ended"),
         What::Arming(info) => {
             format!("fault {} is about to be injected for {}", info.fault, info.lasts)
         }
