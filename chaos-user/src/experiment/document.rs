@@ -243,6 +243,37 @@ pub(super) struct ProviderDocument {
     pub(super) keep_order: Option<Spanned<bool>>,
     #[serde(rename = "per-packet")]
     pub(super) per_packet: Option<Spanned<bool>>,
+    pub(super) table: Option<Spanned<Vec<i16>>>,
+    pub(super) police: Option<Spanned<bool>>,
+    pub(super) burst: Option<Spanned<Bytes>>,
+    // netem of a whole device
+    #[serde(rename = "loss-correlation")]
+    pub(super) loss_correlation: Option<Spanned<Percent>>,
+    #[serde(rename = "loss-gemodel")]
+    pub(super) loss_gemodel: Option<Spanned<Vec<Percent>>>,
+    #[serde(rename = "loss-state")]
+    pub(super) loss_state: Option<Spanned<Vec<Percent>>>,
+    #[serde(rename = "duplicate-correlation")]
+    pub(super) duplicate_correlation: Option<Spanned<Percent>>,
+    #[serde(rename = "corrupt-correlation")]
+    pub(super) corrupt_correlation: Option<Spanned<Percent>>,
+    #[serde(rename = "reorder-correlation")]
+    pub(super) reorder_correlation: Option<Spanned<Percent>>,
+    #[serde(rename = "packet-overhead")]
+    pub(super) packet_overhead: Option<Spanned<i32>>,
+    #[serde(rename = "cell-size")]
+    pub(super) cell_size: Option<Spanned<u32>>,
+    #[serde(rename = "cell-overhead")]
+    pub(super) cell_overhead: Option<Spanned<i32>>,
+    pub(super) slot: Option<Spanned<Vec<Span>>>,
+    #[serde(rename = "slot-jitter")]
+    pub(super) slot_jitter: Option<Spanned<Span>>,
+    #[serde(rename = "slot-distribution")]
+    pub(super) slot_distribution: Option<Text>,
+    #[serde(rename = "slot-packets")]
+    pub(super) slot_packets: Option<Spanned<u32>>,
+    #[serde(rename = "slot-bytes")]
+    pub(super) slot_bytes: Option<Spanned<u32>>,
 }
 
 impl ProviderDocument {
@@ -267,7 +298,14 @@ impl ProviderDocument {
             checksum, seed, level, leave, latency, jitter,
             correlation, distribution, duplicate, corrupt, reorder, gap, rate, limit, ecn, force,
             backend, ramp, queue, keep_order as "keep-order", per_packet as "per-packet", unit, container, socket, cgroup, errno, operations, workload, spare,
-            cpus, high, rbps, wbps, riops, wiops
+            cpus, high, rbps, wbps, riops, wiops, table, police, burst,
+            loss_correlation as "loss-correlation", loss_gemodel as "loss-gemodel",
+            loss_state as "loss-state", duplicate_correlation as "duplicate-correlation",
+            corrupt_correlation as "corrupt-correlation",
+            reorder_correlation as "reorder-correlation", packet_overhead as "packet-overhead",
+            cell_size as "cell-size", cell_overhead as "cell-overhead", slot,
+            slot_jitter as "slot-jitter", slot_distribution as "slot-distribution",
+            slot_packets as "slot-packets", slot_bytes as "slot-bytes"
         )
     }
 }

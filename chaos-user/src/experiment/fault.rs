@@ -12,7 +12,9 @@ use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
 use crate::fault::Backend;
 use crate::kernel::netlink::qdisc::Netem;
-use crate::plan::{Connections, Corrupt, DiskErrno, Duplicate, FillLevel, Impairment, Loss};
+use crate::plan::{
+    Connections, Corrupt, DiskErrno, Duplicate, FillLevel, Impairment, Loss, Police,
+};
 
 /// A fault to inject.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +177,8 @@ pub enum Behavior {
     Duplicate(Duplicate),
     /// A bit of them is flipped.
     Corrupt(Corrupt),
+    /// Those beyond a rate are lost.
+    Police(Police),
 }
 
 /// A process of the lab.

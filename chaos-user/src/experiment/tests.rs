@@ -360,6 +360,82 @@ fn what_holds_packets_is_checked_where_it_is_written() {
 }
 
 #[test]
+fn a_rate_can_drop_what_exceeds_it() {
+    let provider = "    provider: { type: chaos, duration: 1s, fault: rate, ";
+    let file = |keys: &str| {
+        format!("title: t\nmethod:\n  - name: slow\n    type: action\n{provider}{keys} }}\n")
+    };
+    for (keys, burst) in [("", 131_072), (", burst: 64KiB", 65_536)] {
+        let text = file(&format!("rate: 1mbit, police: true{keys}"));
+        let read = Experiment::parse(&text, Path::new("e.yaml")).unwrap();
+        let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
+        let FaultWork::Network(spec) = &fault.work else { panic!("no rules") };
+        assert_eq!(spec.detour, None);
+        let police = crate::plan::Police { rate: "1mbit".parse().unwrap(), burst };
+        assert_eq!(spec.behavior, Behavior::Police(police));
+    }
+    for (keys, message) in [
+        ("police: true", "needs `rate`"),
+        ("rate: 1mbit, burst: 64KiB", "`burst` needs `police`"),
+        ("rate: 1mbit, police: true, burst: 1kB", "burst"),
+        ("rate: 1kbit, police: true", "1kbit"),
+        ("rate: 1mbit, police: true, queue: 5", "exclude each other"),
+        ("rate: 1mbit, police: true, ramp: 5s", "exclude each other"),
+    ] {
+        let text = refused(&file(keys));
+        assert!(text.contains(message), "{keys}: {text}");
+    }
+}
+
+#[test]
+fn a_whole_device_takes_what_the_command_line_takes() {
+    let file = |keys: &str| {
+        format!(
+            "title: t\nmethod:\n  - name: slow\n    type: action\n    provider: {{ type: chaos, \
+             fault: netem, devices: [lo], duration: 1s, {keys} }}\n"
+        )
+    };
+    for (keys, said) in [
+        ("loss: 5%, loss-correlation: 20%", "loss 5.00% (correlation 20.00%)"),
+        ("loss-gemodel: [1%, 25%]", "1.00%"),
+        ("loss-state: [1%, 25%, 3%, 4%, 5%]", "loss by four states"),
+        ("duplicate: 5%, duplicate-correlation: 20%", "duplicate 5.00% (correlation 20.00%)"),
+        ("corrupt: 5%, corrupt-correlation: 20%", "corrupt 5.00% (correlation 20.00%)"),
+        (
+            "latency: 5ms, reorder: 5%, reorder-correlation: 20%",
+            "reorder 5.00% (correlation 20.00%)",
+        ),
+        ("rate: 1mbit, packet-overhead: -14, cell-size: 53, cell-overhead: 5", "53"),
+        ("slot: [20ms], slot-packets: 3, slot-bytes: 9000", "20ms"),
+        ("slot: [20ms, 40ms]", "20ms to 40ms"),
+        ("slot: [20ms], slot-jitter: 5ms, slot-distribution: pareto", "pareto"),
+        ("latency: 5ms, jitter: 1ms, table: [-8192, 0, 8192]", "5ms ± 1ms"),
+        ("latency: 5ms, ramp: 1s", "delay 5ms"),
+    ] {
+        let read = Experiment::parse(&file(keys), Path::new("e.yaml")).unwrap();
+        let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
+        let FaultWork::Netem(spec) = &fault.work else { panic!("no netem") };
+        let text = spec.netem.to_string();
+        assert!(text.contains(said), "{keys}: {text}");
+    }
+    for (keys, message) in [
+        ("latency: 5ms, loss-correlation: 20%", "`loss-correlation` needs `loss`"),
+        ("loss: 5%, loss-gemodel: [1%, 25%]", "exclude each other"),
+        ("loss-gemodel: [1%]", "two to four shares"),
+        ("loss-state: [1%, 1%, 1%, 1%, 1%, 1%]", "one to five shares"),
+        ("latency: 5ms, packet-overhead: 5", "`packet-overhead` needs `rate`"),
+        ("slot: [1ms, 2ms, 3ms]", "one time, or the shortest and the longest"),
+        ("slot: [1ms, 2ms], slot-jitter: 1ms", "with `slot-jitter` just one"),
+        ("latency: 5ms, table: [1, 2]", "`table` needs `jitter`"),
+        ("latency: 5ms, jitter: 1ms, table: []", "1 to 16384 entries"),
+        ("latency: 5ms, jitter: 1ms, table: [1], distribution: normal", "exclude each other"),
+    ] {
+        let text = refused(&file(keys));
+        assert!(text.contains(message), "{keys}: {text}");
+    }
+}
+
+#[test]
 fn a_whole_device_is_named_and_its_netem_checked() {
     let file = |keys: &str| {
         format!(

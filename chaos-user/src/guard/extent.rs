@@ -173,7 +173,8 @@ impl FaultExtent {
         }
         match &spec.behavior {
             Behavior::Drop(loss) => self.loss = share(*loss),
-            Behavior::Reject => self.loss = Percent::ALL,
+            // How much a policer lets through depends on the traffic.
+            Behavior::Reject | Behavior::Police(_) => self.loss = Percent::ALL,
             Behavior::Duplicate(duplicate) => self.loss = share(duplicate.share),
             Behavior::Corrupt(corrupt) => self.loss = share(corrupt.share),
         }

@@ -75,7 +75,8 @@ pub struct Detour {
 }
 
 impl Police {
-    pub(super) fn check(self, rule: &dyn Fn() -> String) -> Result<(), RuleError> {
+    /// Refuses what would stop ordinary streams altogether; `rule` is called what it is about.
+    pub(crate) fn check(self, rule: &dyn Fn() -> String) -> Result<(), RuleError> {
         if self.rate.bits() < police::MIN_RATE {
             return Err(RuleError::TooSlow { rule: rule(), rate: self.rate.to_string() });
         }

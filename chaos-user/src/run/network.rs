@@ -32,6 +32,7 @@ pub(super) fn rules(
         (None, Behavior::Reject) => Action::Reject(Reject::default()),
         (None, Behavior::Duplicate(duplicate)) => Action::Duplicate(duplicate),
         (None, Behavior::Corrupt(corrupt)) => Action::Corrupt(corrupt),
+        (None, Behavior::Police(police)) => Action::Police(police),
     };
     let rule = |rule_name: String, remote: Vec<Prefix>| Rule {
         name: rule_name,

@@ -1,6 +1,7 @@
 //! `chaos inject netem`: a whole device, as `tc qdisc add dev DEV root netem …` does it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -374,8 +375,8 @@ impl NetemArgs {
 
 impl HarmArgs {
     fn loss(&self) -> Result<Loss, UsageError> {
-        let number = |shares: &[Percent], at: usize, default: Percent| {
-            Probability::from(shares.get(at).copied().unwrap_or(default))
+        let all = |shares: &[Percent]| -> Vec<Probability> {
+            shares.iter().map(|share| (*share).into()).collect()
         };
         match (self.loss, self.loss_gemodel.as_slice(), self.loss_state.as_slice()) {
             (Some(share), ..) => Ok(Loss::Random {
@@ -383,50 +384,34 @@ impl HarmArgs {
                 correlation: self.loss_correlation.map_or(Probability::ZERO, Probability::from),
             }),
             (_, [], []) => Ok(Loss::NONE),
-            (_, ge @ [_, _, rest @ ..], _) if rest.len() <= 2 => Ok(Loss::GilbertElliott {
-                p: number(ge, 0, Percent::ZERO),
-                r: number(ge, 1, Percent::ZERO),
-                bad_loss: number(ge, 2, Percent::ALL),
-                good_loss: number(ge, 3, Percent::ZERO),
+            (_, [], state) => Loss::four_state(&all(state)).ok_or_else(|| {
+                UsageError(format!(
+                    "--loss-state takes one to five percentages, not {}",
+                    state.len()
+                ))
             }),
-            (_, [], state @ [p13, rest @ ..]) if rest.len() <= 4 => Ok(Loss::FourState {
-                p13: (*p13).into(),
-                // As tc has it: what is left of leaving the state.
-                p31: state.get(1).map_or(Probability::from(*p13).complement(), |p| (*p).into()),
-                p32: number(state, 2, Percent::ZERO),
-                p23: number(state, 3, Percent::ALL),
-                p14: number(state, 4, Percent::ZERO),
+            (_, ge, _) => Loss::gilbert_elliott(&all(ge)).ok_or_else(|| {
+                UsageError(format!(
+                    "--loss-gemodel takes two to four percentages, not {}: P,R[,BAD[,GOOD]], as in \
+                     `--loss-gemodel 1%,25%`",
+                    ge.len()
+                ))
             }),
-            (_, [], state) => Err(UsageError(format!(
-                "--loss-state takes one to five percentages, not {}",
-                state.len()
-            ))),
-            (_, ge, _) => Err(UsageError(format!(
-                "--loss-gemodel takes two to four percentages, not {}: P,R[,BAD[,GOOD]], as in \
-                 `--loss-gemodel 1%,25%`",
-                ge.len()
-            ))),
         }
     }
 }
 
 impl LinkArgs {
     fn slot(&self) -> Result<Option<Slot>, UsageError> {
-        let spacing = match (self.slot.as_slice(), self.slot_jitter) {
-            ([], _) => return Ok(None),
-            ([one], Some(jitter)) => SlotSpacing::Distributed {
-                delay: (*one).into(),
-                jitter: jitter.into(),
-                distribution: self.slot_distribution.clone().map(|arg| arg.0).unwrap_or_default(),
-            },
-            ([one], None) => SlotSpacing::Between { min: (*one).into(), max: (*one).into() },
-            ([min, max], None) => SlotSpacing::Between { min: (*min).into(), max: (*max).into() },
-            _ => {
-                return Err(UsageError(
-                    "--slot takes one time or MIN,MAX; with --slot-jitter just one".into(),
-                ));
-            }
-        };
+        if self.slot.is_empty() {
+            return Ok(None);
+        }
+        let times: Vec<Duration> = self.slot.iter().map(|time| (*time).into()).collect();
+        let distribution = || self.slot_distribution.clone().map(|arg| arg.0).unwrap_or_default();
+        let jitter = self.slot_jitter.map(|jitter| (jitter.into(), distribution()));
+        let spacing = SlotSpacing::of(&times, jitter).ok_or_else(|| {
+            UsageError("--slot takes one time or MIN,MAX; with --slot-jitter just one".into())
+        })?;
         Ok(Some(Slot { spacing, max_packets: self.slot_packets, max_bytes: self.slot_bytes }))
     }
 }

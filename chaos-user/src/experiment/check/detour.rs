@@ -1,21 +1,21 @@
 //! `fault: delay`, `rate` and `reorder`: packets of chosen flows are held.
 
-use super::netem::DISTRIBUTIONS;
-use super::{Failed, value};
+use super::{Failed, netem, value};
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::DetourSpec;
 use crate::experiment::units::Span;
 use crate::fault::{Backend, DetourError, Detours};
-use crate::plan::{Bottleneck, Impairment, Overtake};
+use crate::plan::{Bottleneck, Impairment, Overtake, Police, RuleError};
 
 pub(super) const DELAY: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                                 local-ports, remote-ports, flows, connections, seed, latency, \
-                                jitter, correlation, distribution, limit, keep-order, backend, \
+                                jitter, correlation, distribution, table, limit, keep-order, \
+                                backend, \
                                 ramp, per-packet";
 pub(super) const RATE: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                                local-ports, remote-ports, flows, connections, seed, rate, queue, \
-                               backend, ramp, per-packet";
+                               police, burst,                                backend, ramp, per-packet";
 pub(super) const REORDER: &str = "fault, duration, node, direction, devices, protocol, local, \
                                   remote, local-ports, remote-ports, flows, connections, seed, \
                                   reorder, gap, correlation, latency, backend, ramp, per-packet";
@@ -29,6 +29,7 @@ pub(super) fn delay(document: &ProviderDocument, place: Place) -> Result<DetourS
     if document.jitter.is_none() {
         let needs_jitter = [
             ("distribution", document.distribution.as_ref().map(|one| one.referenced)),
+            ("table", document.table.as_ref().map(|one| one.referenced)),
             ("correlation", document.correlation.as_ref().map(|one| one.referenced)),
             ("keep-order", document.keep_order.as_ref().map(|one| one.referenced)),
         ];
@@ -42,10 +43,7 @@ pub(super) fn delay(document: &ProviderDocument, place: Place) -> Result<DetourS
     let impairment = Impairment {
         latency: latency(document, "delay", place)?,
         jitter: spans(&document.jitter).unwrap_or_default(),
-        distribution: match &document.distribution {
-            Some(word) => value::word(word, "a distribution", &DISTRIBUTIONS)?(),
-            None => crate::kernel::netlink::qdisc::Distribution::Uniform,
-        },
+        distribution: netem::distribution(document)?,
         correlation: share(&document.correlation).unwrap_or_default(),
         limit: document.limit.as_ref().map(|limit| at_least_one(limit, "`limit`")).transpose()?,
         keep_order: document.keep_order.as_ref().is_some_and(|keep| keep.value),
@@ -62,6 +60,47 @@ pub(super) fn rate(document: &ProviderDocument, place: Place) -> Result<DetourSp
     let queue = queue.unwrap_or(QUEUE);
     let bottleneck = Some(Bottleneck { rate: rate.value, queue });
     spec(document, Impairment { bottleneck, ..Impairment::default() }, place)
+}
+
+/// `police: true`: what exceeds the rate is lost instead of waiting for it.
+pub(super) fn police(document: &ProviderDocument, place: Place) -> Result<Option<Police>, Failed> {
+    let polices = document.police.as_ref().is_some_and(|police| police.value);
+    if !polices {
+        return match &document.burst {
+            None => Ok(None),
+            Some(burst) => {
+                let (what, purpose) = ("`burst`".into(), "`true`");
+                let problem = Problem::Missing { what, key: "police", purpose };
+                Err((burst.referenced.into(), problem))
+            }
+        };
+    }
+    let Some(rate) = &document.rate else {
+        return Err(missing("rate", "rate", "such as `10mbit`", place));
+    };
+    let holding = [
+        ("queue", document.queue.as_ref().map(|one| one.referenced)),
+        ("backend", document.backend.as_ref().map(|one| one.referenced)),
+        ("ramp", document.ramp.as_ref().map(|one| one.referenced)),
+        ("per-packet", document.per_packet.as_ref().map(|one| one.referenced)),
+    ];
+    for (one, at) in holding {
+        if let Some(at) = at {
+            return Err((at.into(), Problem::Exclusive { one, other: "police" }));
+        }
+    }
+    let burst = document.burst.as_ref();
+    let bytes = burst.map_or_else(|| Police::default_burst(rate.value), |burst| burst.value.get());
+    let police = Police { rate: rate.value, burst: bytes };
+    if let Err(error) = police.check(&|| "rate".to_owned()) {
+        // Only the rate is wrong where there is no burst.
+        let at = match (&error, burst) {
+            (RuleError::BurstTooSmall { .. }, Some(burst)) => burst.referenced,
+            _ => rate.referenced,
+        };
+        return Err((at.into(), Problem::Refused(error.to_string())));
+    }
+    Ok(Some(police))
 }
 
 pub(super) fn reorder(document: &ProviderDocument, place: Place) -> Result<DetourSpec, Failed> {

@@ -190,16 +190,19 @@ fn network(
     let ages = [("new", Connections::New), ("established", Connections::Established)];
     let list =
         |ports: &Option<Spanned<Vec<_>>>| ports.as_ref().map_or_else(Vec::new, |p| p.value.clone());
+    let police = if kind == Word::Rate { detour::police(document, place)? } else { None };
     Ok(NetworkSpec {
         nodes,
         remote_nodes,
         behavior: match kind {
             Word::Duplicate | Word::Corrupt => changed(document, kind, place)?,
-            _ => behavior(document, kind)?,
+            _ => {
+                police.map_or_else(|| behavior(document, kind), |one| Ok(Behavior::Police(one)))?
+            }
         },
         detour: match kind {
             Word::Delay => Some(Box::new(detour::delay(document, place)?)),
-            Word::Rate => Some(Box::new(detour::rate(document, place)?)),
+            Word::Rate if police.is_none() => Some(Box::new(detour::rate(document, place)?)),
             Word::Reorder => Some(Box::new(detour::reorder(document, place)?)),
             _ => None,
         },

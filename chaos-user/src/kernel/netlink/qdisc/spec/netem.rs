@@ -109,6 +109,21 @@ pub enum SlotSpacing {
     },
 }
 
+impl SlotSpacing {
+    /// As people write it: one time, with a jitter or not, or the shortest and the longest. `None` if
+    /// there are other times than that.
+    pub fn of(times: &[Duration], jitter: Option<(Duration, Distribution)>) -> Option<Self> {
+        Some(match (times, jitter) {
+            ([delay], Some((jitter, distribution))) => {
+                Self::Distributed { delay: *delay, jitter, distribution }
+            }
+            ([one], None) => Self::Between { min: *one, max: *one },
+            ([min, max], None) => Self::Between { min: *min, max: *max },
+            _ => return None,
+        })
+    }
+}
+
 /// Packets are held and leave in bursts. Linux 4.15.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
