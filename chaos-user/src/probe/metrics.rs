@@ -45,7 +45,9 @@ pub(super) fn query(
     call: &PrometheusCall,
     place: &Place<'_>,
 ) -> Result<impl Future<Output = Asked> + Send + 'static, String> {
-    let url = format!("{}/api/v1/query", call.url.trim_end_matches('/'));
+    let server = place.variables.fill_text(&call.url);
+    // What is filled in already is not to be filled in again.
+    let url = format!("{}/api/v1/query", server.trim_end_matches('/')).replace('$', "$$");
     let arguments = json!({ "query": call.query });
     let reply = http::request(&get(url, Some(arguments), call.timeout), place)?;
     Ok(async move { answer(&reply.await?) })

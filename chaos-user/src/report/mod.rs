@@ -10,6 +10,8 @@ mod terminal;
 
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod workflow_tests;
 
 pub use html::html;
 pub use journal::journal;
