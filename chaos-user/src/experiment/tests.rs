@@ -405,7 +405,10 @@ fn a_whole_device_takes_what_the_command_line_takes() {
             "latency: 5ms, reorder: 5%, reorder-correlation: 20%",
             "reorder 5.00% (correlation 20.00%)",
         ),
-        ("rate: 1mbit, packet-overhead: -14, cell-size: 53, cell-overhead: 5", "53"),
+        (
+            "rate: 1mbit, packet-overhead: -14, cell-size: 53, cell-overhead: 5",
+            "packet_overhead: -14, cell_size: 53, cell_overhead: 5",
+        ),
         ("slot: [20ms], slot-packets: 3, slot-bytes: 9000", "20ms"),
         ("slot: [20ms, 40ms]", "20ms to 40ms"),
         ("slot: [20ms], slot-jitter: 5ms, slot-distribution: pareto", "pareto"),
@@ -415,7 +418,7 @@ fn a_whole_device_takes_what_the_command_line_takes() {
         let read = Experiment::parse(&file(keys), Path::new("e.yaml")).unwrap();
         let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
         let FaultWork::Netem(spec) = &fault.work else { panic!("no netem") };
-        let text = spec.netem.to_string();
+        let text = format!("{}; {:?}", spec.netem, spec.netem);
         assert!(text.contains(said), "{keys}: {text}");
     }
     for (keys, message) in [
