@@ -8,7 +8,7 @@ use chaos::kernel::netlink::Netlink;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{Place, finish, lasting, outcome, signal};
+use super::{Place, finish, lasting, lease, outcome, signal};
 
 const SETTINGS: [&str; 2] = ["route_localnet", "accept_local"];
 
@@ -120,7 +120,7 @@ fn a_killed_holder_lets_packets_pass_and_leaves_nothing() {
     child.wait().unwrap();
     let killed = Instant::now();
     while place.datagrams(7410, 1) == 0 {
-        assert!(killed.elapsed() < Duration::from_secs(10), "the lease did not run out");
+        assert!(killed.elapsed() < lease(), "the lease did not run out");
         std::thread::sleep(Duration::from_millis(10));
     }
     // A guardian may have been quicker.

@@ -96,6 +96,12 @@ impl Place {
     }
 }
 
+/// How long a lease may take to run out: one second, and what a busy machine adds.
+fn lease() -> Duration {
+    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(3) * slowness.unwrap_or(1)
+}
+
 /// Seconds that a fault lasts, as `--for` takes them; longer where the machine is emulated, but not
 /// without end: each of them is waited for.
 fn lasting(seconds: u64) -> String {

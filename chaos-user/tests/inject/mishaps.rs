@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::held::{has_netem, surroundings};
 use super::stopped::StoppedThread;
-use super::{Place, finish, outcome, signal};
+use super::{Place, finish, lease, outcome, signal};
 
 /// Longer than a lease and whatever a busy machine adds; what is awaited takes about a second.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -167,7 +167,9 @@ fn packets_pass_a_stalled_thread_within_a_lease_and_it_keeps_nobody_waiting() {
     let child = hold(&place, "500s", PORT, "delay-line");
     assert_eq!(place.datagrams(PORT, 3), 0, "they are held");
     let stopped = StoppedThread::of(child.id(), "chaos-delay");
+    let since = Instant::now();
     wait_until("packets do not pass", || place.datagrams(PORT, 1) == 1);
+    assert!(since.elapsed() < lease(), "{:?}", since.elapsed());
     assert_eq!(place.datagrams(PORT, 20), 20, "all pass");
     drop(stopped);
     wait_until("packets are not held again", || place.datagrams(PORT, 1) == 0);

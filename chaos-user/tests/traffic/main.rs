@@ -10,6 +10,7 @@ mod detours;
 mod drops;
 mod duplicates;
 mod endings;
+mod held;
 mod net;
 mod policing;
 mod protected;

@@ -53,3 +53,30 @@ fn what_exceeds_the_burst_and_the_rate_is_lost() {
         assert_eq!(send(50), 50);
     });
 }
+
+#[test]
+fn what_arrives_too_fast_over_v6_is_lost() {
+    isolated("policing::what_arrives_too_fast_over_v6_is_lost", || {
+        // 20 bytes more than over v4.
+        const FRAME_V6: u64 = FRAME + 20;
+        let pair = Pair::new();
+        let (far, near) = FAMILIES[1];
+        let (here, there) = (pair.near_socket(near), pair.far_socket(far));
+        let (to, port) = (here.local_addr().unwrap(), there.local_addr().unwrap().port());
+        let rate: chaos::experiment::units::Rate = "8kbit".parse().unwrap();
+        let police = Action::Police(Police { rate, burst: 20 * FRAME_V6 });
+        let fault = pair.fault(to_port(Direction::From, port), police);
+        let active = Session::start("rate", &[fault]).unwrap();
+        let begin = Instant::now();
+        for _ in 0..100 {
+            there.send_to(&[0x5a; PAYLOAD], to).unwrap();
+        }
+        let passed = received(&here, 100) as u64;
+        let earned = begin.elapsed().as_secs_f64() * (rate.bytes() / FRAME_V6) as f64;
+        let most = 20 + earned as u64 + 1;
+        assert!((20..=most).contains(&passed), "{passed} of 100 passed; at most {most}");
+        let evidence = active.heal().unwrap();
+        assert_eq!((evidence[0].matched, evidence[0].acted), (100, 100 - passed));
+        assert_eq!(evidence[0].bytes, FRAME_V6 * evidence[0].acted);
+    });
+}
