@@ -3,11 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::Place;
-use super::provider::Provider;
+use super::provider::{Arguments, HttpCall, ProcessCall, Provider};
 use super::tolerance::Tolerance;
 use super::units::Span;
+use super::variables::literal;
 
 /// One probe or action.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,28 @@ pub struct Activity {
     pub group: Option<usize>,
     /// Where it stands in the file.
     pub place: Place,
+}
+
+impl Activity {
+    /// The same about the outcome of another that runs there: its argument `value` is that outcome.
+    #[must_use]
+    pub fn about(&self, outcome: &Value, from: Option<&str>) -> Self {
+        let mut asked = Self { from: from.map(ToOwned::to_owned), ..self.clone() };
+        // What came from outside refers to no variables.
+        let (name, value) = ("value".to_owned(), literal(outcome));
+        match &mut asked.provider {
+            Provider::Http(HttpCall { arguments: Some(Value::Object(map)), .. }) => {
+                map.insert(name, value);
+            }
+            Provider::Http(call) => call.arguments = Some([(name, value)].into_iter().collect()),
+            Provider::Process(ProcessCall { arguments: Arguments::Map(map), .. }) => {
+                map.insert(name, value);
+            }
+            Provider::Process(call) => call.arguments = Arguments::Map([(name, value)].into()),
+            _ => {}
+        }
+        asked
+    }
 }
 
 /// Whether an activity looks or acts.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::*;
 
 fn refused(text: &str) -> String {
@@ -468,4 +470,37 @@ fn a_whole_device_is_named_and_its_netem_checked() {
         let text = refused(&file(keys));
         assert!(text.contains(message), "{keys}: {text}");
     }
+}
+
+#[test]
+fn a_tolerance_that_is_a_probe_is_given_the_outcome() {
+    let read = |tolerance: &str| {
+        let text = format!(
+            "title: t\nmethod:\n  - {{ name: p, type: probe, provider: {{ type: process, path: p }},\n      tolerance: {tolerance} }}\n"
+        );
+        Experiment::parse(&text, Path::new("e.yaml")).map_err(|error| error.to_string())
+    };
+    let about = |provider: &str| {
+        let read = read(&format!("{{ type: probe, name: judge, provider: {provider} }}")).unwrap();
+        let Some(Tolerance::Probe(probe)) = &read.method[0].tolerance else { panic!("{read:?}") };
+        probe.about(&json!({"stdout": "${secret} costs $5"}), Some("vendor"))
+    };
+    let secret = Variables::new([("secret".to_owned(), json!("s3cret"))]);
+    let asked = about("{ type: process, path: judge, arguments: { --strict: 1 } }");
+    assert_eq!(asked.from.as_deref(), Some("vendor"));
+    let Provider::Process(call) = asked.provider else { panic!("a process") };
+    let Arguments::Map(map) = call.arguments else { panic!("a map") };
+    assert_eq!(map.keys().collect::<Vec<_>>(), ["--strict", "value"]);
+    assert_eq!(secret.fill(&map["value"]), json!({"stdout": "${secret} costs $5"}), "as it came");
+    let Provider::Http(call) = about("{ type: http, url: \"http://judge/\" }").provider else {
+        panic!("http")
+    };
+    let filled = secret.fill(&call.arguments.unwrap());
+    assert_eq!(filled, json!({"value": {"stdout": "${secret} costs $5"}}));
+    let refused = |tolerance: &str| read(tolerance).unwrap_err();
+    insta::assert_snapshot!(refused("{ type: probe, name: j, provider: { type: process, path: j, arguments: [a] } }"), @"e.yaml:4:18: the `arguments` of a probe that is a tolerance are a map, into which the outcome goes as `value`");
+    insta::assert_snapshot!(refused("{ type: probe, name: j, provider: { type: tcp, host: h, port: 1 } }"), @"e.yaml:4:18: a probe that is a tolerance has the provider `http` or `process`");
+    insta::assert_snapshot!(refused("{ type: probe, name: j, provider: { type: process, pth: j } }"), @"e.yaml:4:18: unknown key `pth`; did you mean `path`?");
+    insta::assert_snapshot!(refused("{ type: probe, provider: { type: process, path: j } }"), @"e.yaml:4:18: an activity needs `name`, by which its results are told apart");
+    insta::assert_snapshot!(refused("{ type: all, of: [{ type: probe, name: j, provider: { type: process, path: j } }] }"), @"e.yaml:4:18: a tolerance of type probe belongs to a probe, as its outermost tolerance");
 }

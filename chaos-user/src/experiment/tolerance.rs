@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use super::activity::Activity;
 use super::bounds::{Bounds, Growth};
 use super::operations::Operations;
 use super::redact::Redactor;
@@ -41,6 +42,9 @@ impl Observation {
 /// What a probe's outcome has to be.
 #[derive(Debug, Clone)]
 pub enum Tolerance {
+    /// What another probe, given it as the argument `value`, says about it: something has to come back,
+    /// or what its own tolerance wants. Whoever runs probes has to ask it.
+    Probe(Box<Activity>),
     /// This value; for outputs with a `status`, a number means that.
     Equals(Value),
     /// One of these; two numbers are bounds, unless the output has a `status`.
@@ -198,7 +202,7 @@ impl Tolerance {
             }
             Self::Operations(operations) => operations.accepts(output),
             Self::Latency(below) => seen.took < below.nanos(),
-            Self::Fails | Self::All(_) | Self::Percentile { .. } => false,
+            Self::Fails | Self::All(_) | Self::Percentile { .. } | Self::Probe(_) => false,
         }
     }
 
@@ -303,6 +307,10 @@ impl fmt::Display for Tolerance {
             }
             Self::Percentile { share, of } => write!(f, "in {share} of looks {of}"),
             Self::Fails => f.write_str("no answer"),
+            Self::Probe(probe) => {
+                write!(f, "what the probe `{}` accepts", probe.name)?;
+                probe.tolerance.as_ref().map_or(Ok(()), |tolerance| write!(f, " ({tolerance})"))
+            }
             Self::Operations(operations) => operations.fmt(f),
             Self::Latency(below) => write!(f, "an answer in less than {below}"),
             Self::All(parts) => {

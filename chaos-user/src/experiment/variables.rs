@@ -101,6 +101,16 @@ impl Variables {
     }
 }
 
+/// What filling turns into `value` itself, whatever texts are in it.
+pub(super) fn literal(value: &Value) -> Value {
+    match value {
+        Value::String(text) => text.replace('$', "$$").into(),
+        Value::Array(items) => items.iter().map(literal).collect(),
+        Value::Object(map) => map.iter().map(|(key, item)| (key.clone(), literal(item))).collect(),
+        other => other.clone(),
+    }
+}
+
 /// A value as it reads inside a longer text.
 fn as_text(value: &Value) -> String {
     match value {

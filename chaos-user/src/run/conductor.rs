@@ -7,18 +7,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::continuous::{Stage, Watched, watch};
-use super::event::{Ended, FORMAT, FaultInfo, Healed, ProbeResult, ProbeSpec, Role, RunInfo, What};
+use super::event::{Ended, FORMAT, FaultInfo, Healed, ProbeSpec, Role, RunInfo, What};
 use super::group::Group;
 use super::log::EventLog;
 use super::logs::following;
+use super::performed::{perform, record};
 use super::signals::Interrupt;
 use super::world::{ActiveFault, Proof, Trouble, World};
-use super::written::{shortened, written};
+use super::written::written;
 use super::{recovery, safeguard};
 use crate::exit::Exit;
 use crate::experiment::{
     Activity, Experiment, FaultSpec, FaultWork, Observation, Phase, Provider, RollbackStrategy,
-    Span, Tolerance,
+    Span,
 };
 use crate::guard::Clearance;
 use crate::workload::Operation;
@@ -419,7 +420,7 @@ impl<'a> Run<'a> {
                 }
             };
             let seen = Observation { output, error, took };
-            record(self.log, self.experiment, step, role, (began, wall), seen);
+            record(self.world, self.log, self.experiment, step, role, (began, wall), seen);
         } else {
             self.perform(step, role);
         }
@@ -518,7 +519,15 @@ impl<'a> Run<'a> {
         };
         self.log.record(What::Healed(healed));
         if let Some(seen) = outcome {
-            record(self.log, self.experiment, activity, Role::Method, (since, wall), seen);
+            record(
+                self.world,
+                self.log,
+                self.experiment,
+                activity,
+                Role::Method,
+                (since, wall),
+                seen,
+            );
         }
         if !beside {
             self.settle();
@@ -538,56 +547,4 @@ impl<'a> Run<'a> {
     fn perform(&self, activity: &Activity, role: Role) -> Option<bool> {
         perform(self.world, self.log, self.experiment, activity, role)
     }
-}
-
-/// Runs a probe or an action, and records it.
-fn perform(
-    world: &dyn World,
-    log: &EventLog<'_>,
-    experiment: &Experiment,
-    activity: &Activity,
-    role: Role,
-) -> Option<bool> {
-    let began = (log.clock().now(), log.clock().wall());
-    let seen = world.perform(activity);
-    record(log, experiment, activity, role, began, seen)
-}
-
-/// Judges what was seen, and records it.
-fn record(
-    log: &EventLog<'_>,
-    experiment: &Experiment,
-    activity: &Activity,
-    role: Role,
-    (began, began_wall): (u64, String),
-    seen: Observation,
-) -> Option<bool> {
-    let met = activity.tolerance.as_ref().map(|tolerance| tolerance.accepts(&seen));
-    // Before anything is cut: half a secret is not recognised any more.
-    let seen = seen.hidden(log.redactor());
-    let words = Tolerance::describe_seen(&seen);
-    let output = if matches!(role, Role::During | Role::Safeguard) {
-        shortened(seen.output)
-    } else {
-        seen.output
-    };
-    let activity_written = match role {
-        // The same again and again; the journal takes it from the experiment.
-        Role::During | Role::Safeguard => Value::Null,
-        _ => written(experiment, &activity.name),
-    };
-    log.record(What::Done(Box::new(ProbeResult {
-        name: activity.name.clone(),
-        kind: activity.kind,
-        role,
-        began,
-        began_wall,
-        took: seen.took,
-        output,
-        error: seen.error,
-        met,
-        seen: words,
-        activity: activity_written,
-    })));
-    met
 }

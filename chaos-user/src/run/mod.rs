@@ -19,6 +19,7 @@ mod logs;
 mod namespaces;
 mod netem;
 mod network;
+mod performed;
 mod pressure;
 mod process;
 mod recovery;

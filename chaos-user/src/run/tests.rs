@@ -340,6 +340,23 @@ fn fail_fast_ends_the_method_at_the_first_deviation_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_probe_that_is_a_tolerance_is_asked_about_every_outcome() {
+    let mut text = experiment().source;
+    text["steady-state-hypothesis"]["probes"][0]["tolerance"] = json!({"type": "probe",
+        "name": "accepts", "provider": {"type": "process", "path": "true", "arguments": {}}});
+    let experiment = Experiment::parse(&text.to_string(), Path::new("made.json")).unwrap();
+    let run = |made: &Made| run_this(&experiment, made, Interrupt::default(), Ok(clearance())).1;
+    let fine = run(&Made::acting());
+    assert_eq!(fine.verdict, Verdict::Pass, "{fine:#?}");
+    let refused = run(&Made { breaks: [("accepts", 0)].into(), ..Made::acting() });
+    let told = "`up` under the fault: expected what the probe `accepts` accepts, got status 200";
+    assert!(refused.because.starts_with(told), "{}", refused.because);
+    assert_eq!(refused.verdict, Verdict::Fail);
+    let silent = run(&Made { breaks: [("up", 0)].into(), ..Made::acting() });
+    assert_eq!(silent.verdict, Verdict::Fail, "no outcome that could be accepted");
+}
+
+#[test]
 fn a_system_that_is_down_before_is_not_touched() {
     let made = Made { dead: true, ..Made::acting() };
     let (events, findings) = run(&made);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::{Checked, Failed, default_kind, provider, tolerance, value};
+use super::{Checked, Failed, asked, default_kind, provider, value};
 use crate::experiment::activity::{Activity, Kind, Pauses, Phases};
 use crate::experiment::document::{ActivityDocument, TargetDocument};
 use crate::experiment::error::{Place, Problem};
@@ -87,7 +87,7 @@ pub(super) fn activity(
         return Err((place, Problem::Pointless(why)));
     }
     let tolerance = match &document.tolerance {
-        Some(written) => Some(tolerance::tolerance(&written.value, written.referenced.into())?),
+        Some(written) => Some(asked::tolerance(context, written)?),
         None => implied(&provider),
     };
     if tolerance.is_none() && matches!(role, Role::SteadyState | Role::Invariant | Role::Safeguard)

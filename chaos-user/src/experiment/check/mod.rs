@@ -1,6 +1,7 @@
 //! From what is written to what is meant.
 
 mod activity;
+mod asked;
 mod detour;
 mod disk;
 mod disk_error;

@@ -181,7 +181,7 @@ fn typed(map: &Map<String, Value>, place: Place, outermost: bool) -> Result<Tole
         "probe" => Err((
             place,
             Problem::Pointless(
-                "tolerances of type probe are not run; use regex, jsonpath, number or latency",
+                "a tolerance of type probe belongs to a probe, as its outermost tolerance",
             ),
         )),
         other => Err((

@@ -107,7 +107,11 @@ fn tolerances(definitions: &mut Map<String, Value>) {
     set(definitions, "step", "tolerance", either.clone());
     let path = json!({"type": "string", "pattern": "^\\s*\\$"});
     set(definitions, "step", "save", json!({"type": "object", "additionalProperties": path}));
-    set(definitions, "activity", "tolerance", either);
+    // A probe that judges, which only probes and actions may have.
+    let judge = json!({"$ref": "#/$defs/activity", "required": ["type", "name", "provider"],
+        "properties": {"type": {"const": "probe"}},
+        "not": {"anyOf": [{"required": ["from"]}, {"required": ["ref"]}]}});
+    set(definitions, "activity", "tolerance", json!({"anyOf": [either, judge]}));
 }
 
 /// Where these values are chosen, no keys but these may be.
