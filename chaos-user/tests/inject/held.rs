@@ -158,10 +158,8 @@ fn several_at_once_add_up_and_the_last_restores_the_settings() {
     assert_eq!(surroundings(&place), before);
 }
 
-#[test]
-fn a_slow_link_takes_its_time() {
+fn a_slow_link(backend: &str) {
     let place = Place::new();
-    let lasts = lasting(6);
     let child = place.start(&[
         "rate",
         "--rate",
@@ -171,9 +169,9 @@ fn a_slow_link_takes_its_time() {
         "--remote-port",
         "7430",
         "--backend",
-        "delay-line",
+        backend,
         "--for",
-        &lasts,
+        "600s",
         "--json",
     ]);
     // 20 datagrams of about 1000 bytes: the last leaves after 20 × 20 ms.
@@ -194,8 +192,26 @@ fn a_slow_link_takes_its_time() {
         })
         .unwrap();
     assert!(took >= Duration::from_millis(390), "{took:?}");
+    signal(&child, Signal::SIGINT);
     let (code, text) = finish(child);
-    assert_eq!(code, 0, "{text}");
+    assert_eq!(code, 3, "{text}");
+    let result: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(result["evidence"][0]["acted"], 20, "{text}");
+    assert_eq!(result["delays"][0]["counters"]["dropped"], 0, "{text}");
+}
+
+#[test]
+fn a_slow_link_takes_its_time() {
+    a_slow_link("delay-line");
+}
+
+#[test]
+fn a_slow_link_of_netem_takes_its_time() {
+    if !has_netem() {
+        println!("CHAOS-SKIP a_slow_link_of_netem_takes_its_time netem");
+        return;
+    }
+    a_slow_link("netem");
 }
 
 #[test]
@@ -245,10 +261,8 @@ fn it_grows_over_the_ramp() {
     assert_eq!(finish(child).0, 3);
 }
 
-#[test]
-fn some_overtake() {
+fn every_fifth_overtakes(backend: &str) {
     let place = Place::new();
-    let lasts = lasting(3);
     let child = place.start(&[
         "reorder",
         "--share",
@@ -262,9 +276,9 @@ fn some_overtake() {
         "--remote-port",
         "7450",
         "--backend",
-        "delay-line",
+        backend,
         "--for",
-        &lasts,
+        "600s",
         "--json",
     ]);
     let order = place
@@ -285,13 +299,28 @@ fn some_overtake() {
             order
         })
         .unwrap();
+    signal(&child, Signal::SIGINT);
     let (code, text) = finish(child);
-    assert_eq!(code, 0, "{text}");
+    assert_eq!(code, 3, "{text}");
     assert_eq!(order.len(), 10);
     assert!(!order.is_sorted(), "every fifth overtakes: {order:?}");
     let mut sorted = order.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, (0..10).collect::<Vec<u8>>(), "none is lost");
+}
+
+#[test]
+fn some_overtake() {
+    every_fifth_overtakes("delay-line");
+}
+
+#[test]
+fn some_overtake_in_netem() {
+    if !has_netem() {
+        println!("CHAOS-SKIP some_overtake_in_netem netem");
+        return;
+    }
+    every_fifth_overtakes("netem");
 }
 
 #[test]

@@ -7,14 +7,16 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::held::has_netem;
 use super::mishaps::set_mtu;
 use super::{Place, finish, signal};
 
 const PATIENCE: Duration = Duration::from_mins(1);
+const LINE: &str = "delay-line";
 
 /// Starts a delay until it is interrupted, and says what it showed then.
-fn under(place: &Place, arguments: &[&str], work: impl FnOnce()) -> Value {
-    let rest = ["--dev", "lo", "--backend", "delay-line", "--for", "600s", "--json"];
+fn under(place: &Place, backend: &str, arguments: &[&str], work: impl FnOnce()) -> Value {
+    let rest = ["--dev", "lo", "--backend", backend, "--for", "600s", "--json"];
     let child = place.start(&[&["delay"], arguments, &rest].concat());
     work();
     signal(&child, Signal::SIGINT);
@@ -50,11 +52,28 @@ fn jitter_changes_the_order_unless_it_is_to_be_kept() {
         let text = port.to_string();
         let arguments = [&jitter[..], &["--remote-port", &text], keep].concat();
         let mut arrived = Vec::new();
-        let result = under(&place, &arguments, || arrived = order(&place, port, 40));
+        let result = under(&place, LINE, &arguments, || arrived = order(&place, port, 40));
         // By chance they would be in order once in 40! bursts.
         assert_eq!(arrived.is_sorted(), !keep.is_empty(), "{arrived:?}");
         assert_eq!(result["delays"][0]["counters"]["released"], 40, "{result}");
     }
+}
+
+#[test]
+fn jitter_of_a_distribution_changes_the_order_in_netem() {
+    if !has_netem() {
+        println!("CHAOS-SKIP jitter_of_a_distribution_changes_the_order_in_netem netem");
+        return;
+    }
+    let place = Place::new();
+    let jitter = ["--latency", "40ms", "--jitter", "10ms", "--distribution", "normal"];
+    let arguments = [&jitter[..], &["--proto", "udp", "--remote-port", "7602"]].concat();
+    let mut arrived = Vec::new();
+    let result = under(&place, "netem", &arguments, || arrived = order(&place, 7602, 40));
+    assert!(!arrived.is_sorted(), "{arrived:?}");
+    let delay = &result["delays"][0];
+    assert_eq!(delay["packets"], 40, "{result}");
+    assert!(delay["p50_ns"].as_u64() >= delay["least_ns"].as_u64(), "{result}");
 }
 
 /// Sends a stream over the loopback. Its packets are cut to the size of the wire only on their way.
@@ -80,7 +99,8 @@ fn a_burst_of_segments_is_held_as_one_or_packet_by_packet() {
     for (port, each) in [(7610, &[][..]), (7611, &["--per-packet"][..])] {
         let text = port.to_string();
         let which = ["--latency", "5ms", "--proto", "tcp", "--remote-port", &text];
-        let result = under(&place, &[&which[..], each].concat(), || stream(&place, port, BYTES));
+        let result =
+            under(&place, LINE, &[&which[..], each].concat(), || stream(&place, port, BYTES));
         let acted = result["evidence"][0]["acted"].as_u64().unwrap();
         let held = result["delays"][0]["counters"]["released"].as_u64().unwrap();
         if each.is_empty() {
