@@ -97,8 +97,9 @@ const MISSES: &[(&str, &[(&str, &str)])] = &[
     (
         "network",
         &[
-            ("latency: 500ms, duration: 8s", "latency: 500ms, duration: 2s"),
             ("remote-ports: [18084], duration: 16s", "remote-ports: [9], duration: 1s"),
+            // Else the slow network alone breaks an expectation, at a look before this.
+            ("wallet_vendor.ok, expect: false", "wallet_vendor.ok, expect: true"),
         ],
     ),
     ("disputes", &[("escrows/${escrow}/resolve", "escrows/${escrow}/nothing")]),
@@ -155,7 +156,14 @@ fn workloads_that_hit_nothing_are_inconclusive() {
 #[test]
 fn faults_that_hit_nothing_are_inconclusive() {
     if real_time("faults_that_hit_nothing_are_inconclusive") {
-        misses_are_inconclusive(&["cascade", "rpc", "restart", "partition", "network"]);
+        misses_are_inconclusive(&["cascade", "rpc", "restart", "partition"]);
+    }
+}
+
+#[test]
+fn each_fault_of_two_that_hits_nothing_is_inconclusive() {
+    if real_time("each_fault_of_two_that_hits_nothing_is_inconclusive") {
+        misses_are_inconclusive(&["network"]);
     }
 }
 
