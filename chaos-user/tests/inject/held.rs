@@ -270,7 +270,7 @@ fn every_fifth_overtakes(backend: &str) {
         "--gap",
         "5",
         "--latency",
-        "100ms",
+        "1s",
         "--proto",
         "udp",
         "--remote-port",

@@ -32,6 +32,8 @@ const BEAT: u64 = 1_000_000;
 const WATCH: u64 = 100_000_000;
 /// This close to a deadline nothing else is begun.
 const POISED: u64 = 3_000;
+/// A frame that has waited longer to be read is not alone, most likely.
+const BACKLOG: u64 = 1_000_000;
 /// No frame waits longer to be read. Clocks of different time namespaces are further apart.
 const TRUSTED: u64 = 10_000_000_000;
 /// How many frames are still taken from the TAP when the line ends. No more can be queued.
@@ -166,13 +168,15 @@ impl Worker {
         slots.filter_map(|slot| Some((slot, self.line.evidence(slot)?.clone()))).collect()
     }
 
-    /// Takes in a batch of frames; stops early when a deadline has come.
+    /// Takes in a batch of frames; stops early when a deadline has come. But what has waited to be read
+    /// for long is read together: a later one of it can have an earlier deadline.
     fn read(&mut self) -> Result<usize, DelayLineError> {
         for count in 0..BATCH {
             let Some(frame) = self.next_frame()? else { return Ok(count) };
             let now = monotonic();
-            self.accept(frame, now);
-            if self.line.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let arrived = self.accept(frame, now);
+            let backlog = now - arrived > BACKLOG;
+            if !backlog && self.line.next_deadline().is_some_and(|deadline| deadline <= now) {
                 return Ok(count + 1);
             }
         }
@@ -201,11 +205,13 @@ impl Worker {
         (at <= now && now - at < TRUSTED).then_some(at)
     }
 
-    fn accept(&mut self, frame: Box<Frame>, now: u64) {
+    /// Takes in a frame that was read now; when it arrived.
+    fn accept(&mut self, frame: Box<Frame>, now: u64) -> u64 {
         let summary = summarise(frame.head(), frame.len());
         let Some(slot) = summary.slot else {
             self.line.stray();
-            return self.pool.recycle(frame);
+            self.pool.recycle(frame);
+            return now;
         };
         let at = self.departed(summary.number, now).unwrap_or(now);
         let arrival =
@@ -216,6 +222,7 @@ impl Worker {
             Offer::Deliver(frame) => self.deliver(slot, at, frame),
             Offer::Drop(frame) | Offer::Stray(frame) => self.pool.recycle(frame),
         }
+        at
     }
 
     /// Hands back a batch of frames whose time has come; returns the time.
