@@ -130,7 +130,7 @@ fn experiment() -> Experiment {
             probe("back", json!(["before", "after"]), json!(200)),
         ]},
         "method": [{"name": "cut", "type": "action", "provider":
-            {"type": "chaos", "fault": "drop", "duration": "80ms"}}],
+            {"type": "chaos", "fault": "drop", "duration": "400ms"}}],
         "rollbacks": [{"name": "roll", "provider": {"type": "process", "path": "true"}}],
         "invariants": [{"name": "whole", "tolerance": 200, "provider": {"type": "process", "path": "true"}}],
         "safeguards": [probe_without_phases("errors-stay-rare")],
@@ -459,7 +459,7 @@ fn what_the_guards_refuse_is_not_begun_and_what_they_allow_is_recorded() {
     assert_eq!(findings.clearance, Some(allowed));
     let report = terminal(&findings);
     let told = "environment production, approved by Ada (OPS-7) until 2030-01-01T00:00:00Z, blast radius \
-                1 of 1 hosts (this host), up to 100% of the chosen flows, for up to 80ms";
+                1 of 1 hosts (this host), up to 100% of the chosen flows, for up to 400ms";
     assert!(report.contains(told), "{report}");
 }
 
