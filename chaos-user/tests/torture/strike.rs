@@ -44,7 +44,13 @@ pub(crate) fn strike(bench: &mut Bench, blow: Blow, victims: &Victims) -> Repair
             let _ = to_guardian(Signal::SIGKILL);
             let _ = kill(*controller, Signal::SIGKILL);
         }
-        Blow::StopController => drop(kill(*controller, Signal::SIGSTOP)),
+        Blow::StopController => {
+            let _ = kill(*controller, Signal::SIGSTOP);
+            // A run without a guardian has touched nothing yet, and nobody but its user ends it.
+            if guardian.is_none() {
+                let _ = kill(*controller, Signal::SIGCONT);
+            }
+        }
         Blow::StopGuardian => drop(to_guardian(Signal::SIGSTOP)),
         Blow::Terminate => drop(killpg(*controller, Signal::SIGTERM)),
         Blow::HangUp => drop(killpg(*controller, Signal::SIGHUP)),
