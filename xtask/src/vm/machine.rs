@@ -22,6 +22,9 @@ const CONSOLE_LINES: usize = 60;
 /// How long a guest may take to power off after its last record.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a dying kernel may go on to say where it was.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How long KVM may take to show that it works.
 const SELF_TEST_LIMIT: Duration = Duration::from_secs(30);
 
@@ -250,6 +253,7 @@ fn watch(
             display.tick(|| report.lines().rev().find_map(progress_line));
         }
         if let Some(sign) = sign_of_death(&read_lossy(&files.console)) {
+            std::thread::sleep(LAST_WORDS);
             break Some(format!("its kernel said `{sign}`"));
         }
         if done.is_some_and(|done| now - done > POWER_OFF_LIMIT) {
