@@ -86,6 +86,9 @@ pub enum Problem {
     /// A reference to nothing.
     #[error("there is no activity named `{name}` to refer to{}", did_you_mean(nearest.as_deref()))]
     UnknownReference { name: String, nearest: Option<String> },
+    /// A `${target.KEY}` without such a key.
+    #[error("`${{{name}}}` stands for nothing{}", referents(nearest.as_deref(), known))]
+    UnknownReferent { name: String, nearest: Option<String>, known: Vec<String> },
     /// A name used twice, which would make the result ambiguous.
     #[error("there is already a probe or action named `{name}`; results are told apart by name")]
     Twice { name: String },
@@ -116,6 +119,15 @@ fn hint(nearest: Option<&str>, known: &[String]) -> String {
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
+}
+
+/// What a reference might have meant.
+fn referents(nearest: Option<&str>, known: &[String]) -> String {
+    match (nearest, known) {
+        (Some(name), _) => format!("; did you mean `${{{name}}}`?"),
+        (None, []) => "; the experiment has no `target` section".into(),
+        (None, known) => format!("; known are {}", known.join(", ")),
+    }
 }
 
 impl ExperimentError {

@@ -16,6 +16,7 @@ mod operations;
 mod pressure;
 mod provider;
 mod redact;
+mod references;
 mod scaffold;
 mod schema;
 mod secret_forms;

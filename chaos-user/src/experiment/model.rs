@@ -10,6 +10,7 @@ use super::check;
 use super::document::ExperimentDocument;
 use super::error::ExperimentError;
 use super::provider::Provider;
+use super::references;
 use super::units::Span;
 use super::yaml;
 use crate::guard::{Environment, Rules};
@@ -145,7 +146,11 @@ impl Experiment {
             |error: &serde_saphyr::Error| ExperimentError::from_yaml(error, file.to_owned());
         let document: ExperimentDocument = yaml::read(text).map_err(|error| failed(&error))?;
         let source = yaml::read(text).map_err(|error| failed(&error))?;
-        check::check(document, source).map_err(|(place, problem)| ExperimentError {
+        let texts = yaml::read(text).map_err(|error| failed(&error))?;
+        let checked = check::check(document, source).and_then(|experiment| {
+            references::check(&texts, &experiment.target).map(|()| experiment)
+        });
+        checked.map_err(|(place, problem)| ExperimentError {
             file: file.to_owned(),
             place,
             problem: Box::new(problem),

@@ -504,3 +504,51 @@ fn a_tolerance_that_is_a_probe_is_given_the_outcome() {
     insta::assert_snapshot!(refused("{ type: probe, provider: { type: process, path: j } }"), @"e.yaml:4:18: an activity needs `name`, by which its results are told apart");
     insta::assert_snapshot!(refused("{ type: all, of: [{ type: probe, name: j, provider: { type: process, path: j } }] }"), @"e.yaml:4:18: a tolerance of type probe belongs to a probe, as its outermost tolerance");
 }
+
+#[test]
+fn a_member_of_the_target_that_is_not_there_is_an_error() {
+    let with = |target: &str, url: &str, rest: &str| {
+        let text = format!(
+            "title: \"${{target.any}}\"
+target: {target}
+method:
+  - name: look
+    type: probe
+    provider: {{ type: http, url: \"{url}\" }}
+{rest}"
+        );
+        Experiment::parse(&text, Path::new("e.yaml")).err().map(|error| error.to_string())
+    };
+    let at = |url: &str| with("{ url: \"http://h\", data: /d }", url, "").unwrap_or_default();
+    insta::assert_snapshot!(at("${target.urll}/x"), @"e.yaml:6:34: `${target.urll}` stands for nothing; did you mean `${target.url}`?");
+    insta::assert_snapshot!(at("http://${target.process}/"), @"e.yaml:6:34: `${target.process}` stands for nothing; known are target.data, target.url");
+    insta::assert_snapshot!(with("{}", "${target.url}", "").unwrap(), @"e.yaml:6:34: `${target.url}` stands for nothing; the experiment has no `target` section");
+    for fine in ["${target.url}$${target.urll}", "${other}", "$target.urll", "${target.urll"] {
+        assert_eq!(at(fine), "", "{fine}");
+    }
+    // Names of the file's own, and of its namespaces.
+    let named = "{ namespaces: { shop: shop-1 } }";
+    assert_eq!(with(named, "${target.namespaces.shop}", ""), None);
+    assert_eq!(with("{}", "${target.x}", "configuration: { target.x: a }\n"), None);
+    assert_eq!(with("{}", "${target.x}", "secrets: { s: { target.x: a } }\n"), None);
+    // Deep inside, too.
+    let tolerance = "    tolerance:
+      type: probe
+      name: judge
+      provider: { type: process, path: judge, arguments: { of: [\"${target.urll}\"] } }
+";
+    let place = with("{ url: \"http://h\" }", "${target.url}", tolerance).unwrap();
+    assert!(place.starts_with("e.yaml:10:"), "{place}");
+    let workload = |name: &str| {
+        let step = "requests: [{ url: \"http://h\", body: { a: \"${target.a} ${target.b}\" } }]";
+        let workload = format!(
+            "{{ users: 2, vary: {{ {name}: [1, 2] }}, prepare: [{{ url: \"http://h\", save: {{ target.b: $.id }} }}], {step} }}"
+        );
+        let load = format!(
+            "  - {{ name: load, type: action, provider: {{ type: chaos, workload: {workload} }} }}\n"
+        );
+        with("{}", "http://h", &load)
+    };
+    assert_eq!(workload("target.a"), None);
+    assert!(workload("a").unwrap().contains("${target.a}"));
+}

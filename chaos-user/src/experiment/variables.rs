@@ -81,14 +81,7 @@ impl Variables {
                 rest = after;
                 continue;
             }
-            let (name, after) = match rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
-            {
-                Some(braced) => braced,
-                None => rest.split_at(
-                    rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                        .unwrap_or(rest.len()),
-                ),
-            };
+            let (name, after) = reference(rest);
             if let Some(value) = self.values.get(name) {
                 filled.push_str(&as_text(value));
                 rest = after;
@@ -99,6 +92,28 @@ impl Variables {
         filled.push_str(rest);
         Value::String(filled)
     }
+}
+
+/// The name that follows a dollar sign, and what follows the name.
+fn reference(rest: &str) -> (&str, &str) {
+    rest.strip_prefix('{').and_then(|inner| inner.split_once('}')).unwrap_or_else(|| {
+        let ends = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+        rest.split_at(rest.find(ends).unwrap_or(rest.len()))
+    })
+}
+
+/// All names that a text refers to, whether or not they are known.
+pub(super) fn references(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        match rest.strip_prefix('$') {
+            Some(after) => rest = after,
+            None => names.push(reference(rest).0),
+        }
+    }
+    names
 }
 
 /// What filling turns into `value` itself, whatever texts are in it.
@@ -138,5 +153,6 @@ mod tests {
         assert_eq!(known.fill_text("http://${host}:$port/"), "http://server:8080/");
         assert_eq!(known.fill_text("$$5 ${unknown} $"), "$5 ${unknown} $");
         assert_eq!(known.fill(&json!({"a": ["$host"]})), json!({"a": ["server"]}));
+        assert_eq!(references("${a.b}/$$5/$${c}/${d}$e $"), ["a.b", "d", "e", ""]);
     }
 }
