@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chaos::host::{DescriptorLimit, ProcessId};
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -28,6 +29,10 @@ struct Supervised {
     /// Whether what is killed is started again at once.
     comes_back: bool,
     asked: Vec<String>,
+    /// What it wrote: when, in nanoseconds, on which stream, and what.
+    log: Vec<(i64, u8, String)>,
+    /// How often a log that is followed is cut in the middle of a line.
+    cuts: u32,
 }
 
 /// Numbers from here on are no process's: the kernel gives none above 2^22.
@@ -45,6 +50,8 @@ impl Shared {
             restarts: 0,
             comes_back: false,
             asked: Vec::new(),
+            log: Vec::new(),
+            cuts: 0,
         })))
     }
 
@@ -55,6 +62,12 @@ impl Shared {
     fn ask(&self, what: &str) {
         self.with(|it| {
             it.asked.push(what.to_owned());
+            if !it.log.is_empty() {
+                // Several lines of the same instant, on both streams.
+                let at = Timestamp::now().as_nanosecond() as i64;
+                let lines = (0..4).map(|line| format!("{what} {line} of s3cret"));
+                it.log.extend(lines.zip([1, 1, 2, 2]).map(|(line, stream)| (at, stream, line)));
+            }
             match what {
                 "start" | "restart" => (it.running, it.paused, it.pid) = (true, false, it.pid + 1),
                 "kill" if it.comes_back => (it.pid, it.restarts) = (it.pid + 1, it.restarts + 1),
@@ -84,7 +97,8 @@ impl Host {
         let (listener, container) = (UnixListener::bind(&docker).unwrap(), container.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                engine(&stream.unwrap(), &container);
+                let (stream, container) = (stream.unwrap(), container.clone());
+                thread::spawn(move || engine(&stream, &container));
             }
         });
         Self { folder, docker }
@@ -165,7 +179,7 @@ fn engine(stream: &UnixStream, container: &Shared) {
             "200 OK",
             container.with(|it| {
                 json!({
-                "Id": "f00d", "RestartCount": it.restarts,
+                "Id": "f00d", "RestartCount": it.restarts, "Config": { "Tty": false },
                 "State": {
                     "Status": if it.running { "running" } else { "exited" },
                     "Running": it.running, "Paused": it.running && it.paused,
@@ -175,6 +189,7 @@ fn engine(stream: &UnixStream, container: &Shared) {
             .to_string()
             }),
         ),
+        ("GET", Some("logs")) => return show_log(stream, container, query),
         ("POST", Some(what)) => {
             assert!(what != "kill" || query == "signal=SIGKILL", "{query}");
             container.ask(what);
@@ -184,6 +199,46 @@ fn engine(stream: &UnixStream, container: &Shared) {
     };
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
     let _ = write!(&mut &*stream, "{head}Connection: close\r\n\r\n{body}");
+}
+
+/// Answers with the log, in frames, and goes on with what is written if that is asked for.
+fn show_log(mut stream: &UnixStream, container: &Shared, query: &str) {
+    let ask = |key: &str| query.split('&').find_map(|part| part.strip_prefix(key));
+    assert!(["stdout=1", "stderr=1", "timestamps=1"].iter().all(|part| query.contains(part)));
+    let since = ask("since=").map_or(0, |since| {
+        let (seconds, nanos) = since.split_once('.').unwrap();
+        seconds.parse::<i64>().unwrap() * 1_000_000_000 + nanos.parse::<i64>().unwrap()
+    });
+    let all = || container.with(|it| it.log.clone());
+    let mut sent = ask("tail=").map_or(0, |tail| all().len().saturating_sub(tail.parse().unwrap()));
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+    let mut open = stream.write_all(head.as_bytes()).is_ok();
+    while open {
+        for (at, of, line) in all().iter().skip(sent).filter(|(at, ..)| *at >= since) {
+            let at = Timestamp::from_nanosecond((*at).into()).unwrap();
+            let line = format!("{at} {line}\n");
+            let mut frame = vec![*of, 0, 0, 0];
+            frame.extend((line.len() as u32).to_be_bytes());
+            frame.extend(line.as_bytes());
+            let second = line.contains(" 1 of ");
+            let cut = second
+                && ask("follow=").is_some()
+                && container.with(|it| {
+                    let cut = it.cuts > 0;
+                    it.cuts = it.cuts.saturating_sub(1);
+                    cut
+                });
+            frame.truncate(if cut { frame.len() / 2 } else { frame.len() });
+            open = stream.write_all(&frame).is_ok() && !cut;
+            if !open {
+                return;
+            }
+        }
+        sent = sent.max(all().len());
+        // As an engine does, it ends what is followed with the container.
+        open &= ask("follow=").is_some() && container.with(|it| it.running);
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -333,4 +388,71 @@ fn a_container_runs_again_when_the_tool_is_killed() {
         container.with(|it| it.running)
     });
     assert_eq!(container.asked(), ["stop", "start"]);
+}
+
+#[test]
+fn each_line_of_a_container_counts_once_and_is_quoted_without_secrets() {
+    let container = Shared::new(true);
+    let host = Host::new(&container);
+    // From before the run, in the same instant too.
+    let before = Timestamp::now().as_nanosecond() as i64;
+    container.with(|it| {
+        it.log = ["kill", "stop", "start"].map(|what| (before, 1, format!("{what} 0 of x"))).into();
+        it.cuts = 2;
+    });
+    let socket = host.docker.display();
+    let exactly = |count: u32| {
+        format!("{{ type: number, target: count, at-least: {count}, at-most: {count} }}")
+    };
+    let text = format!(
+        "title: The shop says what happens to it
+target: {{ container: shop, socket: {socket} }}
+secrets: {{ key: s3cret }}
+steady-state-hypothesis:
+  title: It is not stopped
+  probes:
+    - name: nothing-stopped-it
+      provider: {{ type: log, pattern: \"^stop . of (s3cret|x)$\" }}
+      tolerance: {none}
+method:
+  - {{ name: outage, type: action,
+      provider: {{ type: chaos, fault: stop, container: shop, socket: {socket}, duration: 600ms }} }}
+recovery: {{ within: 5s, stable: 100ms }}
+invariants:
+  - name: stopped-once
+    provider: {{ type: log, since: run, container: shop, socket: {socket}, pattern: ^stop }}
+    tolerance: {four}
+  - name: all-that-it-wrote
+    provider: {{ type: log, since: run, pattern: of }}
+    tolerance: {eight}
+",
+        none = exactly(0),
+        four = exactly(4),
+        eight = exactly(8),
+    );
+    fs::write(host.folder.path().join("shop.yaml"), text).unwrap();
+    let done = host.chaos(&["run", "--json", "shop.yaml"]).output().unwrap();
+    let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
+    let events = fs::read_dir(host.folder.path().join("chaos-results")).unwrap();
+    let folder = events.map(|one| one.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    let events = fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{runs:#}");
+    let judged = ["holds", "broken", "holds", "holds"];
+    let seen = runs[0]["expectations"].as_array().unwrap().iter().map(|one| one["status"].as_str());
+    assert_eq!(seen.filter(|one| *one != Some("not-judged")).flatten().collect::<Vec<_>>(), judged);
+    let quoted: Vec<&str> = events.lines().filter(|line| line.contains("\"logged\"")).collect();
+    for line in 0..4 {
+        let quotes = quoted.iter().filter(|one| one.contains(&format!("stop {line} of *****")));
+        assert_eq!(quotes.count(), 1, "{quoted:#?}");
+    }
+    assert!(quoted.iter().any(|line| line.contains("\"container shop\"")), "{quoted:#?}");
+    assert!(!events.contains("s3cret") && !events.contains("start 0 of x"), "{events}");
+    assert_eq!(container.with(|it| it.cuts), 0);
+    // Whose log cannot be had has not written nothing: it is not known.
+    let other = fs::read_to_string(host.folder.path().join("shop.yaml")).unwrap();
+    let other = other.replace("container: shop", "container: shup");
+    fs::write(host.folder.path().join("other.yaml"), other).unwrap();
+    let done = host.chaos(&["run", "--json", "other.yaml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.code() == Some(1) && said.contains("there is no container"), "{said}");
 }

@@ -174,7 +174,7 @@ impl RunArgs {
             let world = LabWorld::new(lab, variables, base, journal, options.seed)?
                 .in_namespaces(namespaces)?
                 .with_logs(&experiment.logs);
-            Ok(world.watching(experiment, folder.path()).protecting(protect))
+            Ok(world.watching(experiment, folder.path())?.protecting(protect))
         };
         conduct(experiment, make, &log, &options);
         let events = log.finish().context("write the event log")?;

@@ -92,6 +92,7 @@ pub(super) struct TargetDocument {
     pub(super) url: Option<String>,
     pub(super) unit: Option<String>,
     pub(super) container: Option<String>,
+    pub(super) socket: Option<String>,
     #[serde(rename = "pid-file")]
     pub(super) pid_file: Option<String>,
     pub(super) data: Option<String>,
@@ -109,6 +110,7 @@ impl TargetDocument {
             ("url", &self.url),
             ("unit", &self.unit),
             ("container", &self.container),
+            ("socket", &self.socket),
             ("pid-file", &self.pid_file),
             ("data", &self.data),
         ];

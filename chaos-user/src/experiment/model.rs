@@ -11,6 +11,7 @@ use super::document::ExperimentDocument;
 use super::error::ExperimentError;
 use super::provider::Provider;
 use super::references;
+use super::service::DOCKER_SOCKET;
 use super::units::Span;
 use super::yaml;
 use crate::guard::{Environment, Rules};
@@ -155,6 +156,12 @@ impl Experiment {
             place,
             problem: Box::new(problem),
         })
+    }
+
+    /// The container that it is about: its name or id, and the engine's socket.
+    pub fn container(&self) -> Option<(&str, &str)> {
+        let name = self.target.get("container")?;
+        Some((name, self.target.get("socket").map_or(DOCKER_SOCKET, String::as_str)))
     }
 
     /// Everything that has a name: probes, actions, rollbacks, invariants, safeguards.

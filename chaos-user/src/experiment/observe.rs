@@ -1,5 +1,7 @@
 //! What probes look at besides requests and programs: logs, processes, metrics, names.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use regex::Regex;
 
@@ -22,6 +24,13 @@ pub struct LogCall {
 pub enum LogSource {
     /// Standard output and error of a process of the lab.
     Process(Target),
+    /// Standard output and error of a container. May hold `${name}`.
+    Container {
+        /// Its name or id.
+        name: String,
+        /// The engine's socket.
+        socket: PathBuf,
+    },
     /// A file. May hold `${name}`.
     Path(String),
 }

@@ -552,3 +552,34 @@ method:
     assert_eq!(workload("target.a"), None);
     assert!(workload("a").unwrap().contains("${target.a}"));
 }
+
+#[test]
+fn a_log_is_that_of_a_container_if_it_is_named_or_the_target() {
+    let read = |target: &str, keys: &str| {
+        let text = format!(
+            "title: t\ntarget: {target}\nmethod:\n  - name: p\n    type: probe\n    provider: {{ type: log, \
+             pattern: x, {keys} }}\n"
+        );
+        let read = Experiment::parse(&text, Path::new("e.yaml"));
+        read.map_or_else(
+            |error| error.to_string(),
+            |read| match &read.method[0].provider {
+                Provider::Log(LogCall {
+                    source: LogSource::Container { name, socket }, ..
+                }) => {
+                    format!("{name} at {}", socket.display())
+                }
+                other => format!("{other:?}"),
+            },
+        )
+    };
+    assert_eq!(read("{}", "container: shop"), "shop at /var/run/docker.sock");
+    assert_eq!(read("{ container: shop, socket: /s }", ""), "shop at /s");
+    assert_eq!(read("{ container: shop }", "container: till, socket: /t"), "till at /t");
+    assert!(read("{ container: shop }", "path: /log").contains("Path(\"/log\")"));
+    for (keys, other) in [("path: /log", "path"), ("node: n, process: p", "container")] {
+        let said = read("{}", &format!("container: shop, {keys}"));
+        assert!(said.contains(&format!("`{other}` and")) && said.contains("exclude"), "{said}");
+    }
+    assert!(read("{ container: shop }", "unit: shop").contains("`unit` has no meaning"));
+}

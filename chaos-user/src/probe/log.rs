@@ -36,6 +36,11 @@ impl From<u64> for Reading {
 pub(super) fn look(probe: &str, call: &LogCall, place: &Place<'_>) -> Result<Value, String> {
     let path = match &call.source {
         LogSource::Path(path) => place.base.join(place.variables.fill_text(path)),
+        LogSource::Container { name, socket } => {
+            let name = place.variables.fill_text(name);
+            let socket = place.variables.fill_text(&socket.to_string_lossy());
+            (place.container_log)(&name, Path::new(&socket))?
+        }
         LogSource::Process(target) => (place.process)(target)?.log,
     };
     let whole_run = call.since == Since::Run;

@@ -45,6 +45,8 @@ pub struct Place<'a> {
     pub base: &'a Path,
     /// A process of the lab.
     pub process: &'a dyn Fn(&Target) -> Result<ProcessView, String>,
+    /// Where all is that a container wrote so far, by its name and the engine's socket.
+    pub container_log: &'a dyn Fn(&str, &Path) -> Result<PathBuf, String>,
     /// What was seen before.
     pub memory: &'a Memory,
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::containers::ContainerLogs;
 use super::event::RuleText;
 use super::logs::LogFile;
 use super::namespaces::Namespaces;
@@ -38,6 +39,7 @@ pub struct LabWorld {
     base: PathBuf,
     seed: u64,
     logs: Vec<LogFile>,
+    containers: ContainerLogs,
     memory: Memory,
     protect: Vec<Rule>,
     folder: Option<PathBuf>,
@@ -89,6 +91,7 @@ impl LabWorld {
             seed,
             memory,
             logs: Vec::new(),
+            containers: ContainerLogs::default(),
             protect,
             folder: None,
             record,
@@ -110,8 +113,7 @@ impl LabWorld {
     }
 
     /// Logs that the experiment's probes look at count from now on; results go to `folder`.
-    #[must_use]
-    pub fn watching(mut self, experiment: &Experiment, folder: &Path) -> Self {
+    pub fn watching(mut self, experiment: &Experiment, folder: &Path) -> Result<Self, Trouble> {
         self.folder = Some(folder.to_owned());
         for activity in experiment.activities() {
             if let Provider::Log(LogCall { source: LogSource::Path(path), .. }) = &activity.provider
@@ -119,7 +121,17 @@ impl LabWorld {
                 self.memory.watch(&self.base.join(self.variables.fill_text(path)));
             }
         }
-        self
+        self.containers = ContainerLogs::of(experiment, &self.variables)?;
+        for log in self.containers.paths() {
+            self.memory.watch_whole(log);
+        }
+        Ok(self)
+    }
+
+    /// What is written from now on belongs to the next phase.
+    fn begin_phase(&self) {
+        self.containers.begin_phase();
+        self.memory.begin_phase();
     }
 
     fn process(&self, target: &Target) -> Result<ProcessView, String> {
@@ -307,6 +319,7 @@ impl World for LabWorld {
                     variables: &self.variables,
                     base: &self.base,
                     process: &|target| self.process(target),
+                    container_log: &|name, socket| self.containers.log(name, socket),
                     memory: &self.memory,
                 },
             ),
@@ -339,7 +352,7 @@ impl World for LabWorld {
         name: &str,
         fault: &FaultSpec,
     ) -> Result<Box<dyn ActiveFault + 'a>, Trouble> {
-        self.memory.begin_phase();
+        self.begin_phase();
         let active = match &fault.work {
             FaultWork::Network(spec) => network::inject(
                 self.journal()?,
@@ -403,7 +416,7 @@ impl World for LabWorld {
                 workload::inject(name, spec, watched, &surroundings)
             }
         }?;
-        Ok(Box::new(Noted { active, memory: &self.memory }))
+        Ok(Box::new(Noted { active, world: self }))
     }
 
     fn logs(&self) -> Vec<LogFile> {
@@ -414,7 +427,7 @@ impl World for LabWorld {
                 path: process.command().log.clone(),
             })
         });
-        of_lab.chain(self.logs.iter().cloned()).collect()
+        of_lab.chain(self.logs.iter().cloned()).chain(self.containers.quoted()).collect()
     }
 
     fn nodes(&self) -> Vec<(String, Vec<String>)> {
@@ -435,7 +448,7 @@ impl World for LabWorld {
 /// A fault whose healing begins a phase.
 struct Noted<'a> {
     active: Box<dyn ActiveFault + 'a>,
-    memory: &'a Memory,
+    world: &'a LabWorld,
 }
 
 impl ActiveFault for Noted<'_> {
@@ -456,7 +469,7 @@ impl ActiveFault for Noted<'_> {
     }
 
     fn heal(self: Box<Self>) -> Result<Proof, Trouble> {
-        self.memory.begin_phase();
+        self.world.begin_phase();
         self.active.heal()
     }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod conductor;
+mod containers;
 mod continuous;
 mod descriptors;
 mod disk_error;

@@ -19,5 +19,5 @@ pub use process::{Process, ProcessCommand, RestartPolicy};
 pub use process_error::{ProcessError, SandboxStep};
 pub use program::find_program;
 pub use sandbox::Surroundings;
-pub use service::{ServiceCall, ServiceError, ServiceState, ServiceView};
+pub use service::{ContainerLog, ServiceCall, ServiceError, ServiceState, ServiceView};
 pub use spawner::{Spawner, wait_readable};

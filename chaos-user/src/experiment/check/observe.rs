@@ -7,13 +7,14 @@ use regex::Regex;
 
 use super::activity::Context;
 use super::provider::only;
-use super::{Failed, subject, value};
-use crate::experiment::document::ProviderDocument;
+use super::{Failed, service, subject, value};
+use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::Target;
 use crate::experiment::observe::{
     DnsCall, Family, LogCall, LogSource, MetricsCall, Pattern, PrometheusCall, Since,
 };
+use crate::experiment::service::Supervised;
 use crate::experiment::subject::Subject;
 use crate::experiment::units::Span;
 
@@ -22,7 +23,7 @@ pub(super) fn log(
     document: &ProviderDocument,
     place: Place,
 ) -> Result<LogCall, Failed> {
-    only(document, "log", "pattern, since, node, process, path")?;
+    only(document, "log", "pattern, since, node, process, container, socket, path")?;
     let pattern = document.pattern.as_ref();
     let pattern =
         pattern.ok_or_else(|| missing(place, "a log provider", "pattern", "what to look for"))?;
@@ -38,13 +39,24 @@ pub(super) fn log(
             value::word(word, "a beginning", &[("phase", Since::Phase), ("run", Since::Run)])?
         }
     };
-    let source = match (&document.path, named(document)) {
-        (Some(path), false) => LogSource::Path(path.value.clone()),
-        (Some(path), true) => {
-            let problem = Problem::Exclusive { one: "path", other: "process" };
-            return Err((path.referenced.into(), problem));
+    let exclusive = |at: &Text, one, other| {
+        Err((Place::from(at.referenced), Problem::Exclusive { one, other }))
+    };
+    let container = match (service::service(document)?, named(document)) {
+        (None, false) if document.path.is_none() => service::of_target(context),
+        (service, _) => service,
+    };
+    let source = match (&document.path, &document.container, container) {
+        (Some(path), Some(_), _) => return exclusive(path, "path", "container"),
+        (Some(path), None, _) if named(document) => return exclusive(path, "path", "process"),
+        (Some(path), None, _) => LogSource::Path(path.value.clone()),
+        (None, Some(container), _) if named(document) => {
+            return exclusive(container, "container", "process");
         }
-        (None, _) => {
+        (None, _, Some(Supervised::Container { name, socket })) => {
+            LogSource::Container { name, socket }
+        }
+        (None, ..) => {
             LogSource::Process(process(context, document, place, "a log provider without `path`")?)
         }
     };
@@ -134,9 +146,7 @@ pub(super) fn process(
     place: Place,
     what: &str,
 ) -> Result<Target, Failed> {
-    let text = |one: &Option<crate::experiment::document::Text>| {
-        one.as_ref().map(|text| text.value.clone())
-    };
+    let text = |one: &Option<Text>| one.as_ref().map(|text| text.value.clone());
     let need = "here or as a key of `target`";
     let node = text(&document.node).or_else(|| context.target.node.clone());
     let node = node.ok_or_else(|| missing(place, what, "node", need))?;

@@ -37,8 +37,10 @@ pub(super) fn of_target(context: &Context<'_>) -> Option<Supervised> {
         return None;
     }
     let unit = target.unit.clone().map(|name| Supervised::Unit { name });
-    let container =
-        |name: &String| Supervised::Container { name: name.clone(), socket: DOCKER_SOCKET.into() };
+    let container = |name: &String| {
+        let socket = target.socket.as_deref().unwrap_or(DOCKER_SOCKET).into();
+        Supervised::Container { name: name.clone(), socket }
+    };
     unit.or_else(|| target.container.as_ref().map(container))
 }
 

@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
 use super::ask::wait;
 use super::error::ServiceError;
 use super::{ServiceCall, ServiceState, ServiceView};
 
-const WHOM: &str = "the container engine";
+pub(super) const WHOM: &str = "the container engine";
 /// How long a container may take to end by itself, in seconds.
 const GRACE: u32 = 5;
 /// The most of an answer that is read, in bytes.
@@ -85,17 +86,92 @@ fn refused(what: &'static str, name: &str, status: u16, answer: &Value) -> Servi
     ServiceError::Refused { whom: WHOM, what, name: name.to_owned(), why }
 }
 
+/// Whether a container has a terminal.
+pub(super) async fn has_terminal(name: &str, socket: &Path) -> Result<bool, ServiceError> {
+    let path = format!("/containers/{}/json", segment(name)?);
+    let (status, answer) = exchange(socket, Method::GET, &path).await?;
+    if status != 200 {
+        return Err(refused("look at", name, status, &answer));
+    }
+    Ok(answer["Config"]["Tty"].as_bool().unwrap_or(false))
+}
+
+/// Asks for the log of a container.
+pub(super) async fn open_log(
+    name: &str,
+    socket: &Path,
+    query: &str,
+) -> Result<Answer, ServiceError> {
+    let path = format!("/containers/{}/logs?{query}", segment(name)?);
+    let answer = send(socket, Method::GET, &path).await?;
+    if answer.status == 200 {
+        return Ok(answer);
+    }
+    let status = answer.status;
+    let said = answer.whole().await.unwrap_or_default();
+    Err(refused("show the log of", name, status, &said))
+}
+
 /// One request on a connection of its own.
 async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(u16, Value), ServiceError> {
-    let unreachable = |why: String| ServiceError::Unreachable {
+    let answer = send(socket, method, path).await?;
+    Ok((answer.status, answer.whole().await?))
+}
+
+/// An answer that comes on a connection of its own, which ends with it.
+pub(super) struct Answer {
+    status: u16,
+    body: Incoming,
+    driver: JoinHandle<hyper::Result<()>>,
+}
+
+impl Answer {
+    /// What comes next of the body.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ServiceError> {
+        loop {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(odd(&error)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The whole body, which is JSON.
+    async fn whole(mut self) -> Result<Value, ServiceError> {
+        let body = Limited::new(&mut self.body, ANSWER).collect().await;
+        let body = body.map_err(|error| odd(&*error))?.to_bytes();
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        let answer = serde_json::from_slice(&body).map_err(|error| odd(&error));
+        // An error need not be JSON, if something else listens there.
+        if self.status < 300 { answer } else { Ok(answer.unwrap_or_default()) }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+fn odd(error: &(dyn std::error::Error + Send + Sync)) -> ServiceError {
+    ServiceError::Answer { whom: WHOM, why: error.to_string() }
+}
+
+async fn send(socket: &Path, method: Method, path: &str) -> Result<Answer, ServiceError> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| ServiceError::Unreachable {
         whom: format!("{WHOM} at {}", socket.display()),
-        why,
-    };
-    let odd = |why: String| ServiceError::Answer { whom: WHOM, why };
-    let stream = UnixStream::connect(socket).await.map_err(|e| unreachable(e.to_string()))?;
+        why: error.to_string(),
+    })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| odd(error.to_string()))?;
+        .map_err(|error| odd(&error))?;
     let driver = tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
@@ -103,16 +179,8 @@ async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(u16, Val
         .header("Host", "localhost")
         .header("Connection", "close")
         .body(Empty::<Bytes>::new())
-        .map_err(|error| odd(error.to_string()))?;
-    let response = sender.send_request(request).await.map_err(|error| odd(error.to_string()))?;
-    let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), ANSWER).collect().await;
-    let body = body.map_err(|error| odd(error.to_string()))?.to_bytes();
-    driver.abort();
-    if body.is_empty() {
-        return Ok((status, Value::Null));
-    }
-    let answer = serde_json::from_slice(&body).map_err(|error| odd(error.to_string()));
-    // An error need not be JSON, if something else listens there.
-    Ok((status, if status < 300 { answer? } else { answer.unwrap_or_default() }))
+        .map_err(|error| odd(&error))?;
+    let response = sender.send_request(request).await.map_err(|error| odd(&error))?;
+    let (status, body) = (response.status().as_u16(), response.into_body());
+    Ok(Answer { status, body, driver })
 }

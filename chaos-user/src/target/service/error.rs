@@ -41,6 +41,14 @@ pub enum ServiceError {
         /// What about it.
         why: String,
     },
+    /// What it writes cannot be followed.
+    #[error("cannot follow the log of the container `{name}`: {why}")]
+    Log {
+        /// Whose.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// Its supervisor does not answer.
     #[error("{whom} has not answered within {seconds} s")]
     Silent {
@@ -57,7 +65,9 @@ impl ServiceError {
         match self {
             Self::Unknown { .. } => Exit::Usage,
             Self::Unreachable { .. } => Exit::HostUnable,
-            Self::Refused { .. } | Self::Answer { .. } | Self::Silent { .. } => Exit::ToolFailed,
+            Self::Refused { .. } | Self::Answer { .. } | Self::Log { .. } | Self::Silent { .. } => {
+                Exit::ToolFailed
+            }
         }
     }
 }

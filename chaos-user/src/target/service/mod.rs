@@ -2,11 +2,14 @@
 
 mod ask;
 mod container;
+mod container_log;
 mod error;
+mod log_stream;
 mod unit;
 
 use serde_json::Value;
 
+pub use container_log::ContainerLog;
 pub use error::ServiceError;
 
 use crate::experiment::Supervised;
