@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -455,4 +456,56 @@ invariants:
     let done = host.chaos(&["run", "--json", "other.yaml"]).output().unwrap();
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.code() == Some(1) && said.contains("there is no container"), "{said}");
+}
+
+#[test]
+fn a_container_is_watched_while_a_workload_loads_it() {
+    let container = Shared::new(true);
+    let host = Host::new(&container);
+    let waiting = Waiting::start();
+    container.with(|it| it.pid = waiting.0.id());
+    // What `/crash` asks for kills the container's process, as far as its engine tells.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let shop = container.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let crash = lines.next().is_some_and(|request| request.contains("/crash"));
+            while lines.next().is_some_and(|line| !line.is_empty()) {}
+            if crash {
+                shop.with(|it| it.pid = NO_PROCESS);
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            let _ = (&stream).write_all(answer);
+        }
+    });
+    let run = |path: &str, watch: &str| {
+        let socket = host.docker.display();
+        let text = format!(
+            "title: Load
+target: {{ container: shop, socket: {socket} }}
+method:
+  - name: load
+    type: action
+    provider:
+      type: chaos
+      workload:
+        users: 2
+        requests: [{{ url: \"http://127.0.0.1:{port}{path}\" }}]
+        watch: {watch}
+    tolerance: {{ type: operations, ok: 2, memory-peak: 64MiB }}
+"
+        );
+        fs::write(host.folder.path().join("load.yaml"), text).unwrap();
+        let done = host.chaos(&["run", "--json", "load.yaml"]).output().unwrap();
+        (done.status.code().unwrap(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let socket = host.docker.display();
+    let (code, said) = run("/", &format!("{{ container: shop, socket: {socket} }}"));
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run("/", &format!("{{ container: shup, socket: {socket} }}"));
+    assert!(code == 64 && said.contains("there is no container `shup`"), "{code}: {said}");
+    let (code, said) = run("/crash", "{}");
+    assert!(code == 1 && said.contains("`shop` died and answers no more"), "{code}: {said}");
 }

@@ -44,6 +44,13 @@ pub enum Supervised {
 }
 
 impl Supervised {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Unit { name } | Self::Container { name, .. } => name,
+        }
+    }
+
     /// The same with every `${name}` replaced.
     #[must_use]
     pub fn filled(&self, variables: &Variables) -> Self {

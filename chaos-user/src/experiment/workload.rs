@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::fault::Target;
+use super::subject::Subject;
 use super::tolerance::Tolerance;
 use super::units::Span;
 
@@ -34,7 +34,7 @@ pub struct WorkloadSpec {
     /// requests that hit.
     pub evidence: Option<Box<Step>>,
     /// The process whose memory and life are watched meanwhile.
-    pub watch: Option<Target>,
+    pub watch: Option<Subject>,
     /// Whether it is traffic beside the experiment's fault rather than the fault itself.
     pub beside: bool,
 }

@@ -34,8 +34,13 @@ pub(super) struct WorkloadDocument {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WatchDocument {
-    pub(super) node: Option<String>,
-    pub(super) process: Option<String>,
+    pub(super) node: Option<Text>,
+    pub(super) process: Option<Text>,
+    pub(super) unit: Option<Text>,
+    pub(super) container: Option<Text>,
+    pub(super) socket: Option<Text>,
+    #[serde(rename = "pid-file")]
+    pub(super) pid_file: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -124,10 +124,7 @@ impl FaultExtent {
             }
             // What its requests load is not said; where it watches a process, that is it.
             FaultWork::Workload(workload) => match (&workload.watch, &workload.from) {
-                (Some(target), _) => {
-                    extent.hosts.insert(target.node.clone());
-                    extent.instances.insert(format!("{}/{}", target.node, target.process));
-                }
+                (Some(subject), _) => extent.subject(subject),
                 (None, from) => {
                     extent.hosts.insert(from.clone().unwrap_or_else(|| THIS_HOST.to_owned()));
                 }

@@ -26,7 +26,7 @@ use crate::lab::{Lab, LabNode};
 use crate::plan::Rule;
 use crate::probe::{self, Memory, ProcessView};
 use crate::target::{self, Spawner};
-use crate::workload::{Operation, Surroundings};
+use crate::workload::{Operation, Surroundings, Watched};
 
 /// The surroundings of a run: a lab, or this host.
 #[derive(Debug)]
@@ -231,6 +231,19 @@ impl LabWorld {
         })
     }
 
+    /// What a workload watches; it has to be known, but need not run.
+    fn watched(&self, subject: &Subject) -> Result<Watched<'_>, Trouble> {
+        let subject = subject.filled(&self.variables);
+        self.main_process(&subject)?;
+        let name = match &subject {
+            Subject::Process(target) => target.process.clone(),
+            Subject::Service(service) => service.name().to_owned(),
+            Subject::PidFile(path) => path.clone(),
+        };
+        let pid = move || self.main_process(&subject).map_err(|trouble| trouble.text);
+        Ok(Watched::new(name, pid))
+    }
+
     /// The processes that a fault is about; none if it does not run.
     fn processes(&self, subject: &Subject) -> Result<Vec<ProcessId>, Trouble> {
         let main = self.main_process(subject)?.and_then(ProcessId::of);
@@ -399,14 +412,8 @@ impl World for LabWorld {
                 disk_error::inject(self.journal()?, name, spec, disk)
             }
             FaultWork::Workload(spec) => {
-                let watched = match (&spec.watch, &self.lab) {
-                    (Some(watch), Some(lab)) => {
-                        let node = lab.node(&watch.node);
-                        let process = node.and_then(|node| node.process(&watch.process));
-                        Some(process.map_err(|error| Trouble::new(&error, Exit::Usage))?)
-                    }
-                    _ => None,
-                };
+                let watched = spec.watch.as_ref();
+                let watched = watched.map(|watch| self.watched(watch)).transpose()?;
                 let surroundings = Surroundings {
                     netns: &self.netns(spec.from.as_deref())?,
                     resolve: &|host| self.resolve(spec.from.as_deref(), host),

@@ -5,8 +5,7 @@ use super::world::{ActiveFault, Outcome, Proof, Trouble};
 use crate::exit::Exit;
 use crate::experiment::WorkloadSpec;
 use crate::fault::RuleEvidence;
-use crate::target::Process;
-use crate::workload::{Operation, Running, Surroundings};
+use crate::workload::{Operation, Running, Surroundings, Watched};
 
 /// What it will do, in words.
 pub(super) fn explain(name: &str, spec: &WorkloadSpec) -> RuleText {
@@ -17,7 +16,7 @@ pub(super) fn explain(name: &str, spec: &WorkloadSpec) -> RuleText {
 pub(super) fn inject<'a>(
     name: &str,
     spec: &WorkloadSpec,
-    watched: Option<&'a Process>,
+    watched: Option<Watched<'a>>,
     surroundings: &Surroundings<'_>,
 ) -> Result<Box<dyn ActiveFault + 'a>, Trouble> {
     let running = Running::begin(name, spec, watched, surroundings);

@@ -17,4 +17,4 @@ pub use operation::{Operation, State};
 pub use payload::{Payload, payloads};
 pub use running::{Finished, Running, Surroundings};
 pub use summary::Summary;
-pub use watch::Use;
+pub use watch::{Use, Watched};

@@ -11,11 +11,10 @@ use super::client::client;
 use super::engine::{Engine, nanos};
 use super::operation::{Operation, State};
 use super::summary::Summary;
-use super::watch::Watch;
+use super::watch::{Watch, Watched};
 use crate::experiment::{Observation, Pace, Step, Variables, WorkloadSpec};
 use crate::fault::RuleEvidence;
 use crate::kernel::netns::{NetNs, NetNsError, NetNsRuntime};
-use crate::target::Process;
 
 /// How much longer than all its time-outs together the preparation may take.
 const SLACK: Duration = Duration::from_secs(5);
@@ -72,7 +71,7 @@ impl<'a> Running<'a> {
     pub fn begin(
         name: &str,
         spec: &WorkloadSpec,
-        process: Option<&'a Process>,
+        watched: Option<Watched<'a>>,
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, NetNsError> {
         let runtime = surroundings.netns.spawn_runtime()?;
@@ -95,7 +94,7 @@ impl<'a> Running<'a> {
             unprepared =
                 prepared.unwrap_or_else(|| Err("the preparation took too long".into())).err();
         }
-        let watch = process.map(Watch::begin);
+        let watch = watched.map(Watch::begin);
         if unprepared.is_some() {
             over.store(true, Ordering::Release);
         } else {

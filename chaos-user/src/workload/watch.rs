@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use procfs::process::{ClearRefs, Process as Entry};
 
-use crate::target::Process;
-
 /// Freed memory goes back to the kernel a moment after a request has ended.
 const SETTLE: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 10;
@@ -19,31 +17,49 @@ pub struct Use {
     pub left: u64,
 }
 
+/// Whose memory and life are watched.
+pub struct Watched<'a> {
+    name: String,
+    pid: Box<dyn Fn() -> Result<Option<u32>, String> + 'a>,
+}
+
+impl<'a> Watched<'a> {
+    /// Something with a name, and how to find its main process; none if it does not run.
+    pub fn new(name: String, pid: impl Fn() -> Result<Option<u32>, String> + 'a) -> Self {
+        Self { name, pid: Box::new(pid) }
+    }
+}
+
+impl std::fmt::Debug for Watched<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// A process and what it was like before.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
-    process: &'a Process,
+    watched: Watched<'a>,
     pid: Option<u32>,
     before: u64,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn begin(process: &'a Process) -> Self {
-        let pid = process.pid();
+    pub(super) fn begin(watched: Watched<'a>) -> Self {
+        let pid = (watched.pid)().ok().flatten();
         let before = pid.and_then(entry).map_or(0, |entry| {
             // From now on the kernel's highest mark is that of this workload.
             let _ = entry.clear_refs(ClearRefs::PeakRSS);
             memory(&entry).1
         });
-        Self { process, pid, before }
+        Self { watched, pid, before }
     }
 
     /// What it took, or that it died.
     pub(super) fn end(&self) -> Result<Use, String> {
-        let died = || format!("`{}` died and answers no more", self.process.name());
-        let Some(pid) = self.pid.filter(|pid| self.process.pid() == Some(*pid)) else {
-            return Err(died());
-        };
+        let died = || format!("`{}` died and answers no more", self.watched.name);
+        let now = (self.watched.pid)()?;
+        let pid = self.pid.filter(|pid| now == Some(*pid)).ok_or_else(died)?;
         let mut used = Use { peak: 0, left: u64::MAX };
         for look in 0..LOOKS {
             if look > 0 {

@@ -7,6 +7,7 @@ mod disk;
 mod disk_error;
 mod fault;
 mod group;
+mod named;
 mod namespaces;
 mod netem;
 mod observe;
@@ -238,6 +239,10 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 | FaultWork::DiskError(DiskErrorSpec { place: DiskPlace::Data(target), .. }) => {
                     vec![&target.node]
                 }
+                FaultWork::Workload(spec) => match &spec.watch {
+                    Some(Subject::Process(target)) => vec![&target.node],
+                    _ => Vec::new(),
+                },
                 FaultWork::Descriptors(DescriptorsSpec { subject, .. })
                 | FaultWork::Pressure(PressureSpec {
                     confined: Confined::Subject(subject), ..
@@ -249,7 +254,6 @@ pub(super) fn nodes(experiment: &Experiment, known: &[String]) -> Result<(), Fai
                 | FaultWork::DiskError(_)
                 | FaultWork::Service(..)
                 | FaultWork::Pressure(_) => Vec::new(),
-                FaultWork::Workload(spec) => spec.watch.iter().map(|watch| &watch.node).collect(),
                 FaultWork::Netem(spec) => spec.node.iter().collect(),
             },
             Provider::Log(LogCall { source: LogSource::Process(target), .. })

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 
 use super::activity::Context;
+use super::named::Named;
 use super::provider::only;
 use super::{Failed, service, subject, value};
 use crate::experiment::document::{ProviderDocument, Text};
@@ -140,17 +141,18 @@ fn named(document: &ProviderDocument) -> bool {
 }
 
 /// A process of the lab: the one that is named, or the experiment's target.
-pub(super) fn process(
+pub(super) fn process<'a>(
     context: &Context<'_>,
-    document: &ProviderDocument,
+    named: impl Into<Named<'a>>,
     place: Place,
     what: &str,
 ) -> Result<Target, Failed> {
-    let text = |one: &Option<Text>| one.as_ref().map(|text| text.value.clone());
+    let named = named.into();
+    let text = |one: Option<&Text>| one.map(|text| text.value.clone());
     let need = "here or as a key of `target`";
-    let node = text(&document.node).or_else(|| context.target.node.clone());
+    let node = text(named.node).or_else(|| context.target.node.clone());
     let node = node.ok_or_else(|| missing(place, what, "node", need))?;
-    let process = text(&document.process).or_else(|| context.target.process.clone());
+    let process = text(named.process).or_else(|| context.target.process.clone());
     let process = process.ok_or_else(|| missing(place, what, "process", need))?;
     if !context.in_lab {
         return Err((place, Problem::NoLab { what: what.to_owned() }));

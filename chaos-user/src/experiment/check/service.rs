@@ -2,21 +2,23 @@
 
 use super::Failed;
 use super::activity::Context;
+use super::named::Named;
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::service::{DOCKER_SOCKET, Supervised};
 
 /// The service that is named, if one is.
-pub(super) fn service(document: &ProviderDocument) -> Result<Option<Supervised>, Failed> {
+pub(super) fn service<'a>(named: impl Into<Named<'a>>) -> Result<Option<Supervised>, Failed> {
+    let Named { unit, container, socket, .. } = named.into();
     let exclusive = |one: &'static str, other: &'static str, at: serde_saphyr::Location| {
         Err((at.into(), Problem::Exclusive { one, other }))
     };
-    match (&document.unit, &document.container, &document.socket) {
+    match (unit, container, socket) {
         (Some(_), Some(container), _) => exclusive("unit", "container", container.referenced),
         (Some(_), None, Some(socket)) => exclusive("unit", "socket", socket.referenced),
         (Some(unit), None, None) => Ok(Some(Supervised::Unit { name: unit.value.clone() })),
         (None, Some(container), socket) => {
-            let socket = socket.as_ref().map_or(DOCKER_SOCKET, |socket| &socket.value);
+            let socket = socket.map_or(DOCKER_SOCKET, |socket| &socket.value);
             let name = container.value.clone();
             Ok(Some(Supervised::Container { name, socket: socket.into() }))
         }

@@ -1,6 +1,7 @@
 //! Whose means are taken away.
 
 use super::activity::Context;
+use super::named::Named;
 use super::{Failed, observe, service};
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
@@ -21,16 +22,17 @@ pub(super) fn descriptors(
 }
 
 /// What is named here, else what the experiment is about.
-pub(super) fn subject(
+pub(super) fn subject<'a>(
     context: &Context<'_>,
-    document: &ProviderDocument,
+    named: impl Into<Named<'a>>,
     place: Place,
     what: &str,
 ) -> Result<Subject, Failed> {
-    let of_lab = document.node.as_ref().or(document.process.as_ref());
-    let service = service::service(document)?;
+    let named = named.into();
+    let of_lab = named.node.or(named.process);
+    let service = service::service(named)?;
     if let Some(of_lab) = of_lab {
-        let one = match (&service, &document.pid_file) {
+        let one = match (&service, named.pid_file) {
             (Some(Supervised::Unit { .. }), _) => Some("unit"),
             (Some(Supervised::Container { .. }), _) => Some("container"),
             (None, Some(_)) => Some("pid-file"),
@@ -40,7 +42,7 @@ pub(super) fn subject(
             return Err((of_lab.referenced.into(), Problem::Exclusive { one, other: "process" }));
         }
     }
-    match (service, &document.pid_file) {
+    match (service, named.pid_file) {
         (Some(service), Some(pid_file)) => {
             let one = match service {
                 Supervised::Unit { .. } => "unit",
@@ -61,5 +63,5 @@ pub(super) fn subject(
             return Ok(Subject::PidFile(path.clone()));
         }
     }
-    observe::process(context, document, place, what).map(Subject::Process)
+    observe::process(context, named, place, what).map(Subject::Process)
 }

@@ -6,11 +6,11 @@ use serde_json_path::JsonPath;
 use serde_saphyr::Spanned;
 
 use super::activity::Context;
-use super::{Failed, tolerance};
+use super::{Failed, subject, tolerance};
 use crate::experiment::activity::Activity;
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
-use crate::experiment::fault::{FaultSpec, FaultWork, Target};
+use crate::experiment::fault::{FaultSpec, FaultWork};
 use crate::experiment::operations::{Operations, Within};
 use crate::experiment::provider::Provider;
 use crate::experiment::units::{Bytes, Span, nearest};
@@ -63,20 +63,9 @@ pub(super) fn workload(
         let place = document.verify[at].referenced.into();
         return Err(missing(place, "a step of `verify`", "tolerance", "what is expected then"));
     }
-    let watch = match &document.watch {
-        None => None,
-        Some(watch) => {
-            if !context.in_lab {
-                return Err((place, Problem::NoLab { what: "`watch`".into() }));
-            }
-            let node = watch.node.clone().or_else(|| context.target.node.clone());
-            let process = watch.process.clone().or_else(|| context.target.process.clone());
-            let need = "there or as a key of `target`";
-            let node = node.ok_or_else(|| missing(place, "`watch`", "node", need))?;
-            let process = process.ok_or_else(|| missing(place, "`watch`", "process", need))?;
-            Some(Target { node, process })
-        }
-    };
+    let watch = document.watch.as_ref();
+    let watch =
+        watch.map(|watch| subject::subject(context, watch, place, "`watch`")).transpose()?;
     let evidence = match &document.evidence {
         None => None,
         Some(written) if written.value.save.is_empty() => {
