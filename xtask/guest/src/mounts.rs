@@ -1,8 +1,8 @@
 //! The file systems of a booted system.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use chaos_suite::Record;
@@ -26,9 +26,6 @@ const MOUNTS: [(&str, &str); 9] = [
 
 /// The cgroup controllers that limits on services need.
 const CONTROLLERS: &str = "+cpu +memory +pids +io";
-
-/// A cgroup without processes.
-const LIMITED: &str = "/sys/fs/cgroup/limited";
 
 /// Mounts the device nodes, unless the kernel already did.
 pub(crate) fn mount_devices() -> Result<()> {
@@ -54,20 +51,11 @@ pub(crate) fn mount_all(report: &mut ReportPort) {
         symlink("/proc/self/mounts", "/etc/mtab"),
         fs::create_dir_all("/run/netns"),
         fs::write("/sys/fs/cgroup/cgroup.subtree_control", CONTROLLERS),
-        limit_nothing(),
         fs::write("/proc/sys/net/core/bpf_jit_enable", "1"),
     ];
     for error in prepared.into_iter().filter_map(Result::err) {
         println!("guest: while preparing the file systems: {error}");
     }
-}
-
-/// Limits the CPU time of an empty cgroup. With the first limit the kernel patches its scheduler, and a
-/// guest has died of that (`Oops: int3` in `dequeue_entities`): one emulated processor ran what the other
-/// was writing. This happens here, once, while the other one rests, and not in the midst of a test.
-fn limit_nothing() -> io::Result<()> {
-    fs::create_dir(LIMITED)?;
-    fs::write(format!("{LIMITED}/cpu.max"), "100000 100000")
 }
 
 fn is_empty(folder: &str) -> bool {

@@ -34,6 +34,12 @@ const EMULATION_SLOWNESS: usize = 10;
 /// The processors of a guest.
 const GUEST_PROCESSORS: usize = 2;
 
+/// One thread of ours executes all processors of a guest in turn. With a thread for each, QEMU 7.2
+/// may keep a translation of code that another processor patches at that moment, so the breakpoint
+/// that Linux puts there for an instant (static keys: a first classifier, a first CPU limit) stays in
+/// force: the guest's kernel dies of it (`Oops: int3`) or never leaves it (`soft lockup`).
+const EMULATION: &str = "tcg,thread=single";
+
 /// Memory beside the two copies of the initramfs, in MiB.
 const MEMORY: u64 = 1536;
 
@@ -136,7 +142,7 @@ impl Machine<'_> {
             .args(["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-smp", &GUEST_PROCESSORS.to_string(), "-m", &memory.to_string()])
             .args(match self.accelerator {
-                Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+                Accelerator::Tcg => ["-accel", EMULATION, "-cpu", "max"],
                 Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
             })
             .arg("-kernel")
