@@ -52,7 +52,12 @@ pub(crate) fn build_programs(layout: &Layout) -> Result<Programs> {
     })?;
     let suites: Vec<_> = executables(&tests, "test")
         .into_iter()
-        .map(|Executable { name, path, package }| Suite { name, program: path, directory: package })
+        .map(|Executable { name, path, package }| Suite {
+            name,
+            program: path,
+            directory: package,
+            without: Vec::new(),
+        })
         .collect();
     if suites.len() != names.len() {
         bail!("cargo built {} of the {} privileged tests", suites.len(), names.len());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use chaos_ebpf_build::Layout;
-use chaos_suite::Work;
+use chaos_suite::{Suite, Work};
 use clap::{Args, Subcommand};
 
 use super::Task;
@@ -141,10 +141,9 @@ pub(super) fn test_stages(
     // Asked for something, each kernel does it; asked for everything, they share the work.
     let shared = kernels.len() > 1 && filter.is_none();
     let work = |entry: &KernelEntry| {
-        let suites = programs.suites.iter();
-        let own = suites.filter(|suite| !shared || entry.has_its_share(&suite.name));
+        let own = |suite: &Suite| if shared { entry.share(suite) } else { Some(suite.clone()) };
         Work::Suites {
-            suites: own.cloned().collect(),
+            suites: programs.suites.iter().filter_map(own).collect(),
             filter: filter.map(String::from),
             test_limit: TEST_LIMIT.as_secs(),
         }

@@ -1,6 +1,7 @@
 //! `kernels.toml`.
 
 use anyhow::{Context as _, Result, bail};
+use chaos_suite::Suite;
 use serde::Deserialize;
 
 use crate::suite::Presence;
@@ -23,7 +24,7 @@ pub(crate) struct KernelEntry {
     pub(crate) package: String,
     /// The features it lacks.
     missing: Vec<String>,
-    /// Suites that another kernel runs when all of them run everything.
+    /// Suites, or modules of suites, that another kernel runs when all of them run everything.
     elsewhere: Vec<String>,
 }
 
@@ -60,9 +61,14 @@ impl Catalogue {
 }
 
 impl KernelEntry {
-    /// Whether this kernel runs a suite when all kernels run everything.
-    pub(crate) fn has_its_share(&self, suite: &str) -> bool {
-        self.elsewhere.iter().all(|one| one != suite)
+    /// What of a suite this kernel runs when all kernels run everything.
+    pub(crate) fn share(&self, suite: &Suite) -> Option<Suite> {
+        let left = self.elsewhere.iter().filter_map(|one| {
+            let (name, module) = one.split_once("::").unwrap_or((one, ""));
+            (name == suite.name).then_some(module)
+        });
+        let without: Vec<String> = left.map(String::from).collect();
+        (!without.contains(&String::new())).then(|| Suite { without, ..suite.clone() })
     }
 
     /// Whether this kernel has a feature: it has what it is not said to lack.
@@ -77,6 +83,8 @@ impl KernelEntry {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
     use crate::suite::Features;
 
@@ -92,12 +100,22 @@ mod tests {
     #[test]
     fn what_one_kernel_leaves_another_runs() {
         let kernels = Catalogue::load().unwrap().kernel;
-        for suite in kernels.iter().flat_map(|kernel| &kernel.elsewhere) {
-            assert!(kernels.iter().any(|kernel| kernel.has_its_share(suite)), "{suite}");
-            let name =
-                |file: &str| format!("{}/../chaos-user/tests/{file}", env!("CARGO_MANIFEST_DIR"));
-            let files = [name(&format!("{suite}.rs")), name(&format!("{suite}/main.rs"))];
-            assert!(files.iter().any(|file| std::path::Path::new(file).exists()), "{suite}");
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chaos-user/tests");
+        for one in kernels.iter().flat_map(|kernel| &kernel.elsewhere) {
+            let (name, module) = one.split_once("::").unwrap_or((one, "main"));
+            let files = [format!("{name}.rs"), format!("{name}/{module}.rs")];
+            assert!(files.iter().any(|file| tests.join(file).exists()), "{one}");
+            let suite = Suite {
+                name: name.into(),
+                program: PathBuf::new(),
+                directory: PathBuf::new(),
+                without: Vec::new(),
+            };
+            let runs = |kernel: &KernelEntry| {
+                let share = kernel.share(&suite);
+                share.is_some_and(|share| share.without.iter().all(|left| left != module))
+            };
+            assert!(kernels.iter().any(runs), "{one}");
         }
     }
 
