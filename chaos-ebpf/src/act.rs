@@ -77,17 +77,13 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
     let Some(serving) = serving() else { return TC_NEXT };
     let turn = if token == 0 { 0 } else { HOOKS as u32 };
     let place = turn + hook as u32;
-    // SAFETY: per-CPU memory that only this program uses while it runs.
-    let Some(scratch) = SCRATCH.get_ptr_mut(place).map(|scratch| unsafe { &mut *scratch }) else {
-        return TC_NEXT;
-    };
-    let Scratch { packet, found, change } = scratch;
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else { return TC_NEXT };
     let first = token == 0;
-    let Some(found) = classify::packet(skb, link, hook, first, &serving, packet, found) else {
+    let Some(found) = classify::packet(skb, link, hook, first, &serving, place, scratch) else {
         return TC_NEXT;
     };
-    change.token = token;
-    change.place = place as u16;
+    // SAFETY: per-CPU memory that only this program uses while it runs, and not before `chaos_change`.
+    let Scratch { packet, change, .. } = unsafe { &mut *scratch };
     if first {
         let effect = Effect(apply(packet, found, &serving));
         trace::effect(place, effect, &serving);
@@ -107,8 +103,13 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
             _ => {}
         }
     }
-    let code = change::apply(skb, packet, found, change, &serving);
-    trace::changes(place, change, &serving);
+    change.token = token;
+    change.place = place as u16;
+    change.matches = found.matches;
+    change.count = found.count;
+    let code = change::chaos_change(skb, place, serving.bank as u32);
+    // SAFETY: as above, and `chaos_change` has returned.
+    trace::changes(place, unsafe { &(*scratch).change }, &serving);
     code
 }
 
@@ -117,17 +118,16 @@ pub fn tc(skb: *mut __sk_buff, link: Link, hook: Hook) -> i32 {
 pub fn cgroup_ingress(skb: *mut __sk_buff) -> i32 {
     let Some(serving) = serving() else { return CGROUP_PASS };
     let hook = Hook::CgroupIngress;
-    // SAFETY: per-CPU memory that only this program uses while it runs.
-    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32).map(|scratch| unsafe { &mut *scratch })
+    let place = hook as u32;
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else { return CGROUP_PASS };
+    let Some(found) = classify::packet(skb, Link::None, hook, true, &serving, place, scratch)
     else {
         return CGROUP_PASS;
     };
-    let Scratch { packet, found, .. } = scratch;
-    let Some(found) = classify::packet(skb, Link::None, hook, true, &serving, packet, found) else {
-        return CGROUP_PASS;
-    };
+    // SAFETY: per-CPU memory that nobody writes from here on.
+    let packet = unsafe { &(*scratch).packet };
     let effect = Effect(apply(packet, found, &serving));
-    trace::effect(hook as u32, effect, &serving);
+    trace::effect(place, effect, &serving);
     match effect.action() {
         // No answer can be built here: a reject of arriving packets is a loss.
         action::REJECT | action::DROP | action::POLICE => CGROUP_DROP,

@@ -5,18 +5,18 @@ use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
 use aya_ebpf::helpers::generated::{bpf_check_mtu, bpf_clone_redirect, bpf_skb_change_head};
 use aya_ebpf::helpers::{bpf_loop, bpf_redirect, bpf_skb_store_bytes, bpf_skb_vlan_push};
 use chaos_common::detour::{Detour, DetourKey, measure, tci};
-use chaos_common::flow::{FlowEntry, Matches, NO_RULE};
+use chaos_common::flow::NO_RULE;
 use chaos_common::rule::action::{self, MAX_COPIES};
 use chaos_common::rule::{Rule, corrupt};
 use chaos_common::{Hook, decide as draws, token};
 use core::ffi::c_void;
 
 use crate::act::{TC_NEXT, lose};
-use crate::classify::{Serving, hook_counters};
+use crate::classify::{Serving, hook_counters, serving};
 use crate::clock::Now;
 use crate::corrupt::{LOST, chaos_corrupt};
 use crate::decide::decide;
-use crate::maps::{Change, DETOURS, RULE_COUNTERS, RULES, rule_index};
+use crate::maps::{Change, DETOURS, RULE_COUNTERS, RULES, SCRATCH, Scratch, rule_index};
 use crate::packet::Packet;
 use crate::{event, number, timing};
 
@@ -30,16 +30,22 @@ const PRIORITIES: u32 = 0x1000;
 pub const ETH_P_8021Q: u16 = 0x8100_u16.to_be();
 
 /// Applies the rules that change packets, from the first on or, for one that comes back from a
-/// detour, from the next on; the program's return code.
+/// detour, from the next on, to the packet of [`SCRATCH`]; the program's return code. A global function,
+/// so that the verifier checks it once and not for every path that leads here.
 #[inline(never)]
-pub fn apply(
-    skb: *mut __sk_buff,
-    packet: &Packet,
-    found: &FlowEntry,
-    change: &mut Change,
-    serving: &Serving,
-) -> i32 {
-    collect(packet, found, change, serving);
+#[unsafe(no_mangle)]
+pub extern "C" fn chaos_change(skb: *mut __sk_buff, place: u32, bank: u32) -> i32 {
+    let Some(serving) = serving() else { return TC_NEXT };
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else { return TC_NEXT };
+    // SAFETY: per-CPU memory that nobody else uses meanwhile, but for `chaos_corrupt`, which reads.
+    let Scratch { packet, change, .. } = unsafe { &mut *scratch };
+    let serving = Serving { bank: bank as usize & 1, ..serving };
+    apply(skb, packet, change, &serving)
+}
+
+#[inline(always)]
+fn apply(skb: *mut __sk_buff, packet: &Packet, change: &mut Change, serving: &Serving) -> i32 {
+    collect(packet, change, serving);
     let hook = hook_of(packet);
     if change.corrupt_rule != NONE {
         let made = chaos_corrupt(skb, change.place.into());
@@ -99,7 +105,6 @@ fn acted(packet: &Packet, index: u32, sequence: u64, serving: &Serving) {
 
 struct Pass<'a> {
     packet: &'a Packet,
-    matches: &'a Matches,
     change: &'a mut Change,
     bank: usize,
     now: Now,
@@ -107,7 +112,7 @@ struct Pass<'a> {
 
 /// Lets every matched rule that changes packets decide.
 #[inline(always)]
-fn collect(packet: &Packet, found: &FlowEntry, change: &mut Change, serving: &Serving) {
+fn collect(packet: &Packet, change: &mut Change, serving: &Serving) {
     change.copies = 0;
     change.corrupted = 0;
     change.detoured = 0;
@@ -120,11 +125,12 @@ fn collect(packet: &Packet, found: &FlowEntry, change: &mut Change, serving: &Se
     if now.reached(lease) {
         return;
     }
-    let mut pass = Pass { packet, matches: &found.matches, change, bank: serving.bank, now };
+    let count = change.count;
+    let mut pass = Pass { packet, change, bank: serving.bank, now };
     // The verifier checks the body of a bpf_loop once, and an unrolled one for every place.
     // SAFETY: the callback gets the context that is passed here.
     unsafe {
-        bpf_loop(found.count, one_rule as *mut c_void, (&raw mut pass).cast(), 0);
+        bpf_loop(count, one_rule as *mut c_void, (&raw mut pass).cast(), 0);
     }
 }
 
@@ -135,7 +141,7 @@ const BREAK: i64 = 1;
 extern "C" fn one_rule(place: u64, context: *mut c_void) -> i64 {
     // SAFETY: bpf_loop passes what `collect` gave it.
     let pass = unsafe { &mut *context.cast::<Pass<'_>>() };
-    let index = pass.matches.get(place as usize);
+    let index = pass.change.matches.get(place as usize);
     if index == NO_RULE {
         return BREAK;
     }

@@ -17,7 +17,8 @@ use chaos_common::{HOOKS, Hook, MAX_MASKS, MAX_MATCHES};
 use core::ffi::c_void;
 
 use crate::maps::{
-    CONNECTIONS, CONTROL, ENTRIES, FLOWS4, FLOWS6, HOOK_COUNTERS, MASKS, RULES, rule_index,
+    CONNECTIONS, CONTROL, ENTRIES, FLOWS4, FLOWS6, HOOK_COUNTERS, MASKS, RULES, SCRATCH, Scratch,
+    rule_index,
 };
 use crate::packet::{Link, Packet, TCP, parse};
 
@@ -55,21 +56,24 @@ pub fn hook_counters(hook: Hook) -> Option<&'static mut HookCounters> {
 }
 
 /// Parses and classifies; `None` when no rule applies. What the cache knows is used where it lies.
-/// A packet counts as seen only when it is looked at for the `first` time.
+/// A packet counts as seen only when it is looked at for the `first` time. `scratch` is number `place` of
+/// [`SCRATCH`].
 #[inline(always)]
-pub fn packet<'a>(
+pub fn packet(
     skb: *mut __sk_buff,
     link: Link,
     hook: Hook,
     first: bool,
     serving: &Serving,
-    packet: &mut Packet,
-    found: &'a mut FlowEntry,
-) -> Option<&'a FlowEntry> {
+    place: u32,
+    scratch: *mut Scratch,
+) -> Option<&'static FlowEntry> {
     let counters = hook_counters(hook)?;
-    if parse(skb, link, hook, packet).is_none()
-        || (packet.tagged != 0 && serving.flags & flag::SKIP_TAGGED != 0)
-    {
+    // SAFETY: per-CPU memory that only this program uses while it runs.
+    let parsed = parse(skb, link, hook, unsafe { &mut (*scratch).packet });
+    // SAFETY: as above, and nobody writes from here on.
+    let packet = unsafe { &(*scratch).packet };
+    if parsed.is_none() || (packet.tagged != 0 && serving.flags & flag::SKIP_TAGGED != 0) {
         counters.exempt += 1;
         return None;
     }
@@ -88,10 +92,12 @@ pub fn packet<'a>(
     if let Some(entry) = entry {
         return (entry.count != 0).then_some(entry);
     }
-    search::<false>(skb, packet, serving, found);
+    chaos_search(skb, place, serving.bank as u32, serving.generation, serving.flags);
     counters.misses += 1;
+    // SAFETY: per-CPU memory that nobody writes from here on.
+    let found = unsafe { &(*scratch).found };
     remember(packet, cgroup, found);
-    (found.count != 0).then_some(&*found)
+    (found.count != 0).then_some(found)
 }
 
 #[inline(always)]
@@ -164,6 +170,26 @@ fn remember(packet: &Packet, cgroup: u32, found: &FlowEntry) {
         }
         bucket.first = FlowSlot6 { key, entry: *found };
     }
+}
+
+/// [`search`] for a packet of [`SCRATCH`]. A global function, so that the verifier checks it once and
+/// not for every path that leads here.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn chaos_search(
+    skb: *mut __sk_buff,
+    place: u32,
+    bank: u32,
+    generation: u32,
+    flags: u32,
+) -> u32 {
+    let Some(control) = CONTROL.get(0) else { return 0 };
+    let Some(scratch) = SCRATCH.get_ptr_mut(place) else { return 0 };
+    // SAFETY: per-CPU memory that nobody else uses meanwhile.
+    let Scratch { packet, found, .. } = unsafe { &mut *scratch };
+    let serving = Serving { control, bank: bank as usize & 1, generation, flags };
+    search::<false>(skb, packet, &serving, found);
+    1
 }
 
 /// Tuple-space search: one hash lookup per mask of this hook, whatever the number of rules.

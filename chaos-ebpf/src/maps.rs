@@ -92,6 +92,8 @@ pub struct Scratch {
 /// What the rules want to be done to the packet in hand, if it is not lost.
 #[repr(C)]
 pub struct Change {
+    /// The rules that the packet matched.
+    pub matches: Matches,
     /// Chooses the bit to flip.
     pub draw: u64,
     /// The decision of the rule that flips it.
@@ -110,6 +112,8 @@ pub struct Change {
     pub detour_place: u32,
     /// `skb->tc_index` of a packet that has met the rules before, else 0.
     pub token: u32,
+    /// How many rules it matched.
+    pub count: u32,
     /// Where it is in [`SCRATCH`].
     pub place: u16,
     /// 1 once a bit was flipped.
