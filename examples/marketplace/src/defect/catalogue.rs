@@ -69,13 +69,13 @@ pub enum Defect {
     NoRollback,
     /// A circuit breaker that opened stays open after the wallet is back.
     BreakerNeverCloses,
-    /// Every failure is told to the user as "internal error".
+    /// Every failure of the service is told to the user as "internal error".
     UnhelpfulError,
     /// Failures leave no log line.
     SilentFailure,
     /// A failed wallet step is answered with 200 and the old state.
     FalseSuccess,
-    /// A database connection is lost with every tenth write.
+    /// A database connection that a write had to wait for is never given back.
     PoolLeak,
     /// A write takes a second connection while it holds the first, and waits for ever.
     PoolDeadlock,
@@ -173,7 +173,7 @@ pub const CATALOGUE: &[Entry] = &[
         "no-request-timeout",
         D::NoRequestTimeout,
         "A request has no deadline of its own, and no call it makes has one either.",
-        &[S::Network],
+        &[S::Network, S::Cascade],
     ),
     entry(
         "short-timeout",
@@ -185,7 +185,7 @@ pub const CATALOGUE: &[Entry] = &[
         "panic-on-timeout",
         D::PanicOnTimeout,
         "The process aborts when a wallet call times out.",
-        &[S::Network],
+        &[S::Network, S::Cascade],
     ),
     entry(
         "no-slow-notice",
@@ -197,55 +197,55 @@ pub const CATALOGUE: &[Entry] = &[
         "panic-on-rpc-error",
         D::PanicOnRpcError,
         "The process aborts when a wallet cannot be reached.",
-        &[S::Rpc, S::Cascade],
+        &[S::Network, S::Rpc, S::Cascade],
     ),
     entry(
         "no-rollback",
         D::NoRollback,
         "An escrow whose wallet call failed stays half-way, with the money held.",
-        &[S::Rpc],
+        &[S::Network, S::Rpc, S::Restart],
     ),
     entry(
         "breaker-never-closes",
         D::BreakerNeverCloses,
         "A circuit breaker that opened stays open after the wallet is back.",
-        &[S::Rpc, S::Cascade],
+        &[S::Network, S::Rpc, S::Cascade],
     ),
     entry(
         "unhelpful-error",
         D::UnhelpfulError,
-        "Every failure is told to the user as \"internal error\".",
+        "Every failure of the service is told to the user as \"internal error\".",
         &[S::Rpc],
     ),
     entry(
         "silent-failure",
         D::SilentFailure,
         "Failures leave no log line.",
-        &[S::Rpc, S::Byzantine, S::Disk],
+        &[S::Rpc, S::Disk, S::Byzantine, S::Disputes, S::Memory, S::Generals],
     ),
     entry(
         "false-success",
         D::FalseSuccess,
         "A failed wallet step is answered with 200 and the old state.",
-        &[S::Rpc],
+        &[S::Network, S::Rpc],
     ),
     entry(
         "pool-leak",
         D::PoolLeak,
-        "A database connection is lost with every tenth write.",
+        "A database connection that a write had to wait for is never given back.",
         &[S::Pool, S::Cascade],
     ),
     entry(
         "pool-deadlock",
         D::PoolDeadlock,
         "A write takes a second connection while it holds the first, and waits for ever.",
-        &[S::Pool],
+        &[S::Pool, S::Cascade],
     ),
     entry(
         "pool-no-queue",
         D::PoolNoQueue,
         "A request that finds no free connection is refused at once instead of waiting.",
-        &[S::Pool],
+        &[S::Pool, S::Memory, S::Cascade],
     ),
     entry(
         "request-leak",
@@ -415,7 +415,7 @@ pub const CATALOGUE: &[Entry] = &[
         "no-breaker",
         D::NoBreaker,
         "There is no circuit breaker: every request waits for a dead wallet.",
-        &[S::Cascade],
+        &[S::Network, S::Cascade],
     ),
     entry(
         "unlimited-retries",

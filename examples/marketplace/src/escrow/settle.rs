@@ -119,13 +119,14 @@ pub(super) async fn commit(
                 let sql = "UPDATE escrows SET state = ?1, outcome = ?2 WHERE id = ?3";
                 tx.execute(sql, (state, outcome, id))?;
             }
+            let disputed = escrow.state == State::Resolving;
             escrow.apply(tx, Event::Commit(outcome), &actor)?;
             let (kind, to) = match outcome {
                 Outcome::Release => (Kind::Release, &escrow.vendor_id),
                 Outcome::Refund => (Kind::Refund, &escrow.buyer_id),
             };
             let accounts = (&Account::Escrow(id), &Account::User(to));
-            if !defects.has(Defect::SettleWithoutPayout) {
+            if !(disputed && defects.has(Defect::SettleWithoutPayout)) {
                 ledger::transfer(tx, kind, accounts, escrow.amount, Some(id), !careless)?;
             }
             if escrow.state != State::Released {

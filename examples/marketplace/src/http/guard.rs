@@ -55,7 +55,10 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
         response = explain(response.status());
     }
     let failure = response.extensions().get::<Failure>().cloned();
-    if failure.is_some() && app.market.defects.has(Defect::UnhelpfulError) {
+    if failure.is_some()
+        && response.status().is_server_error()
+        && app.market.defects.has(Defect::UnhelpfulError)
+    {
         let body = json!({"error": {
             "code": "internal", "message": "internal error", "retryable": false,
         }});
@@ -85,7 +88,8 @@ async fn admit(app: &App, request: Request, next: Next) -> Result<Response> {
         return Err(Error::Overloaded);
     };
     if market.defects.has(Defect::RequestLeak) {
-        std::mem::forget(vec![1_u8; 64 << 10]);
+        // Else the optimiser sees that nobody reads it, and leaks nothing.
+        std::mem::forget(std::hint::black_box(vec![1_u8; 64 << 10]));
     }
     if market.defects.has(Defect::PartitionHitsEveryone)
         && request.method() != Method::GET

@@ -35,7 +35,6 @@ pub struct Pool {
     waiting: AtomicUsize,
     config: PoolConfig,
     defects: Defects,
-    writes: AtomicUsize,
     metrics: Metrics,
 }
 
@@ -55,22 +54,21 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             config,
             defects,
-            writes: AtomicUsize::new(0),
             metrics,
         })
     }
 
     /// Takes a connection, waiting for one if all are in use.
     pub async fn acquire(self: &Arc<Self>) -> Result<Pooled> {
-        let permit = match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits) => self.queue().await?,
+        let (permit, waited) = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => (permit, false),
+            Err(TryAcquireError::NoPermits) => (self.queue().await?, true),
             Err(TryAcquireError::Closed) => return Err(Error::Broken { what: "the pool" }),
         };
         // There are as many connections as permits, so one is there.
         let conn = self.lock().pop_front().ok_or(Error::Broken { what: "the pool" })?;
         self.metrics.pool_in_use.inc();
-        Ok(Pooled { conn: Some(conn), _permit: permit, pool: Arc::clone(self) })
+        Ok(Pooled { conn: Some(conn), waited, _permit: permit, pool: Arc::clone(self) })
     }
 
     async fn queue(&self) -> Result<OwnedSemaphorePermit> {
@@ -128,6 +126,8 @@ impl Drop for Waiter<'_> {
 #[derive(Debug)]
 pub struct Pooled {
     conn: Option<Connection>,
+    /// Whether it was not free at once.
+    waited: bool,
     _permit: OwnedSemaphorePermit,
     pool: Arc<Pool>,
 }
@@ -142,8 +142,7 @@ impl Pooled {
 impl Pooled {
     /// What a write does with its connection when it is done.
     pub(super) fn give_back(self) {
-        let writes = self.pool.writes.fetch_add(1, Relaxed) + 1;
-        if self.pool.defects.has(Defect::PoolLeak) && writes.is_multiple_of(10) {
+        if self.waited && self.pool.defects.has(Defect::PoolLeak) {
             std::mem::forget(self);
         }
     }
