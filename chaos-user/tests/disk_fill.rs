@@ -231,6 +231,7 @@ fn each_defect_of_a_full_disk_fails_for_its_reason() {
         ("read-only-forever", "writing-works", "alert-is-logged"),
         ("no-disk-alert", "alert-is-raised", "writing-is-refused-with-a-reason"),
         ("silent-failure", "alert-is-logged", "alert-is-raised"),
+        ("unhelpful-error", "writing-is-refused-with-a-reason", "reading-works"),
     ] {
         let (code, run) = judged(Some(defect), &[]);
         assert_eq!(code, 1, "{defect}: {run:#}");

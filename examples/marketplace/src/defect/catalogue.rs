@@ -47,6 +47,14 @@ pub struct Entry {
     pub what: &'static str,
     /// The scenarios that should catch it.
     pub caught_by: &'static [Scenario],
+    /// The scenarios that may go wrong because of it, or not: requests have to meet by chance.
+    pub by_chance: &'static [Scenario],
+}
+
+impl Entry {
+    const fn or_by_chance(self, by_chance: &'static [Scenario]) -> Self {
+        Self { by_chance, ..self }
+    }
 }
 
 /// A way of being wrong that can be switched on.
@@ -158,7 +166,7 @@ const fn entry(
     what: &'static str,
     caught_by: &'static [Scenario],
 ) -> Entry {
-    Entry { name, defect, what, caught_by }
+    Entry { name, defect, what, caught_by, by_chance: &[] }
 }
 
 /// Every defect.
@@ -215,7 +223,7 @@ pub const CATALOGUE: &[Entry] = &[
         "unhelpful-error",
         D::UnhelpfulError,
         "Every failure of the service is told to the user as \"internal error\".",
-        &[S::Rpc],
+        &[S::Rpc, S::Disk, S::Generals, S::Cascade],
     ),
     entry(
         "silent-failure",
@@ -233,14 +241,15 @@ pub const CATALOGUE: &[Entry] = &[
         "pool-leak",
         D::PoolLeak,
         "A database connection that a write had to wait for is never given back.",
-        &[S::Pool, S::Cascade],
+        &[S::Pool, S::Memory, S::Cascade],
     ),
     entry(
         "pool-deadlock",
         D::PoolDeadlock,
         "A write takes a second connection while it holds the first, and waits for ever.",
         &[S::Pool, S::Cascade],
-    ),
+    )
+    .or_by_chance(&[S::Partition]),
     entry(
         "pool-no-queue",
         D::PoolNoQueue,
@@ -421,18 +430,20 @@ pub const CATALOGUE: &[Entry] = &[
         "unlimited-retries",
         D::UnlimitedRetries,
         "A failed wallet call is retried at once, five hundred times.",
-        &[S::Cascade],
+        &[S::Network, S::Cascade],
     ),
     entry(
         "hold-connection-during-rpc",
         D::HoldConnectionDuringRpc,
         "A database connection stays taken while a wallet is called.",
         &[S::Cascade, S::Pool],
-    ),
+    )
+    .or_by_chance(&[S::Disputes]),
     entry(
         "exit-on-pool-timeout",
         D::ExitOnPoolTimeout,
         "A request waits 5 ms for a database connection, and if there is none the process aborts.",
         &[S::Cascade, S::Pool],
-    ),
+    )
+    .or_by_chance(&[S::Disputes, S::Memory]),
 ];
