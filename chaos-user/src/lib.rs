@@ -18,6 +18,7 @@ pub mod lab;
 pub mod plan;
 pub mod probe;
 pub mod report;
+pub mod respond;
 pub mod run;
 pub mod target;
 pub mod verdict;

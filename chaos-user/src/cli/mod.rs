@@ -12,6 +12,7 @@ mod list;
 mod live;
 mod output;
 mod report;
+mod respond;
 mod run;
 mod schema;
 mod selector;
@@ -57,6 +58,7 @@ enum Command {
     Halt(heal::HaltArgs),
     Doctor(doctor::DoctorArgs),
     Lab(lab::LabArgs),
+    Respond(respond::RespondArgs),
     /// Watch over a run (started by the run itself)
     #[command(hide = true)]
     Guardian {
@@ -68,9 +70,11 @@ enum Command {
 impl Command {
     fn privilege(&self) -> Privilege {
         match self {
-            Self::List(_) | Self::Validate(_) | Self::Report(_) | Self::History(_) => {
-                Privilege::Reading
-            }
+            Self::List(_)
+            | Self::Validate(_)
+            | Self::Report(_)
+            | Self::History(_)
+            | Self::Respond(_) => Privilege::Reading,
             _ => Privilege::Working,
         }
     }
@@ -111,6 +115,7 @@ impl Cli {
             Command::Halt(args) => args.run().map(ExitCode::from),
             Command::Doctor(args) => args.run().map(ExitCode::from),
             Command::Lab(args) => args.run(),
+            Command::Respond(args) => args.run(),
             Command::Guardian { pid, started } => Ok(guard(ProcessId { pid, started }).into()),
         };
         result.unwrap_or_else(|error| {
