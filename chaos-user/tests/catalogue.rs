@@ -21,7 +21,8 @@ impl Place {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// Runs a shipped experiment with some of its text replaced; its exit code and findings.
+    /// Runs a shipped experiment with some of its text, or of its lab's, replaced; its exit code and
+    /// findings.
     fn run(&self, name: &str, changes: &[(&str, &str)], more: &[&str]) -> (i32, Value) {
         let path = experiments().join(format!("{name}.yaml"));
         let mut text = std::fs::read_to_string(&path).unwrap();
@@ -30,12 +31,13 @@ impl Place {
         let of_lab = std::fs::read_to_string(&lab).unwrap();
         let vendor = "  vendor: { networks: [market] }\n";
         assert!(of_lab.contains(vendor), "{name}");
-        let here = self.0.path().join("lab.yaml");
-        std::fs::write(&here, of_lab.replace(vendor, GONE)).unwrap();
+        let mut of_lab = of_lab.replace(vendor, GONE);
         for (old, new) in changes {
-            assert!(text.contains(old), "{name} no longer says {old}");
+            assert!(text.contains(old) || of_lab.contains(old), "{name} no longer says {old}");
             text = text.replace(old, new);
+            of_lab = of_lab.replace(old, new);
         }
+        std::fs::write(self.0.path().join("lab.yaml"), of_lab).unwrap();
         let lab = text.lines().find(|line| line.starts_with("lab: ")).unwrap().to_owned();
         text = text.replace(&lab, "lab: lab.yaml");
         let file = self.0.path().join(format!("{name}.yaml"));
@@ -181,6 +183,58 @@ fn a_preparation_that_fails_is_inconclusive_and_says_why() {
     assert_eq!((exit, &run["verdict"]), (2, &Value::from("INCONCLUSIVE")), "{run:#}");
     let remark = run["faults"][0]["remarks"][0].as_str().unwrap();
     assert!(remark.starts_with("`buy` of the preparation: status 404"), "{remark}");
+}
+
+/// `chaos respond` in front of the buyer's wallet service, instead of that service's own lies.
+const RESPONDER: &[(&str, &str)] = &[
+    (
+        r#"        command: [wallet-sim, --listen, "127.0.0.1:18083", --data, "{data}", --seed, "1", --control]
+        ready: { tcp: "127.0.0.1:18083" }
+"#,
+        r#"        command: [wallet-sim, --listen, "127.0.0.1:28083", --data, "{data}", --seed, "1"]
+        ready: { tcp: "127.0.0.1:28083" }
+      - name: liar
+        command: [chaos, respond, --listen, "127.0.0.1:18083", --upstream, "http://127.0.0.1:28083", --control, "127.0.0.1:28090"]
+        ready: { tcp: "127.0.0.1:18083" }
+"#,
+    ),
+    (
+        r#"url: "http://127.0.0.1:18083/sim", body: { lie: address }"#,
+        r#"method: PUT, url: "http://127.0.0.1:28090/rules", body: [{ set: { "$[?@.address != ''].address": [4A, 4B, 4C] } }]"#,
+    ),
+    (
+        r#"url: "http://127.0.0.1:18083/sim", body: { lie: info }"#,
+        r#"method: PUT, url: "http://127.0.0.1:28090/rules", body: [{ set: { "$[?@.multisig_info != ''].multisig_info": [one, other] } }]"#,
+    ),
+    (
+        r#"url: "http://127.0.0.1:18083/sim", save: { lies: $.lies }"#,
+        r#"url: "http://127.0.0.1:28090/", save: { lies: $.changed }"#,
+    ),
+    (
+        r#"url: "http://127.0.0.1:18083/sim", body: {}, tolerance: 204"#,
+        r#"method: DELETE, url: "http://127.0.0.1:28090/rules", tolerance: 204"#,
+    ),
+];
+
+/// A responder in front of any service shows what the simulator's own lies show.
+#[test]
+fn conflicting_answers_of_a_responder_are_caught() {
+    if !real_time("conflicting_answers_of_a_responder_are_caught") {
+        return;
+    }
+    let (exit, run) = Place::new().run("generals", RESPONDER, &[]);
+    assert_eq!(exit, 0, "{run:#}\n{}", run["because"]);
+    for fault in run["faults"].as_array().unwrap() {
+        assert!(fault["evidence"][0]["acted"].as_u64() > Some(0), "{fault:#}");
+    }
+    // Who believes the buyer's wallet is found out by the same answers.
+    let careless = r#"          - --seed-demo
+"#;
+    let believing = format!("{careless}          - --defect=accept-conflict\n");
+    let changes = [RESPONDER, &[(careless, &believing)]].concat();
+    let (exit, run) = Place::new().run("generals", &changes, &[]);
+    assert_eq!((exit, &run["verdict"]), (1, &Value::from("FAIL")), "{run:#}");
+    assert!(run["because"].as_str().unwrap().contains("participants_agree"), "{run:#}");
 }
 
 #[test]

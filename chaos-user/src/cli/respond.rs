@@ -13,10 +13,13 @@ use crate::respond::{Responder, RuleSet, Upstream};
 /// Rules, for `--help`.
 const RULES: &str = r#"Rules are a list in YAML or JSON. The first one that is about a call decides:
 
-  - when: { path: ^/json_rpc$, method: get_address }   # a regex; a JSON-RPC method; without, all calls
-    set: { $.result.address: [4A, 4B] }                # JSONPath of the answer: what callers get in turn
+  # A regex, a JSON-RPC method; without `when`, all calls.
+  - when: { path: ^/json_rpc$, method: get_address }
+    # JSONPath of the service's answer: what callers get there in turn.
+    set: { $.result.address: [4A, 4B] }
   - when: { path: ^/status }
-    answers: [{ status: 503 }, { body: { ok: true } }] # whole answers, in turn; the service is not asked
+    # Whole answers, in turn; the service is not asked.
+    answers: [{ status: 503 }, { body: { ok: true } }]
 
 An answer that has no such member passes unchanged. The control address understands:
 
