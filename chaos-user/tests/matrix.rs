@@ -63,7 +63,6 @@ const CATCHES: &[(&str, &str, &str)] = &[
     ("crash-on-large-body", "memory", "server-answers"),
     ("silent-failure", "memory", "large-bodies-are-noticed"),
     ("pool-no-queue", "memory", "many-small-requests"),
-    ("pool-leak", "memory", "server-answers|many-small-requests"),
     ("partition-hits-everyone", "partition", "vendor-goes-on-trading"),
     ("stale-after-heal", "partition", "buyer-is-seen-online"),
     ("never-offline", "partition", "buyer-is-seen-offline"),

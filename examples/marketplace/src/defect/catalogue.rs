@@ -241,21 +241,23 @@ pub const CATALOGUE: &[Entry] = &[
         "pool-leak",
         D::PoolLeak,
         "A database connection that a write had to wait for is never given back.",
-        &[S::Pool, S::Memory, S::Cascade],
-    ),
+        &[S::Pool, S::Cascade],
+    )
+    .or_by_chance(&[S::Disputes, S::Memory]),
     entry(
         "pool-deadlock",
         D::PoolDeadlock,
         "A write takes a second connection while it holds the first, and waits for ever.",
         &[S::Pool, S::Cascade],
     )
-    .or_by_chance(&[S::Partition]),
+    .or_by_chance(&[S::Disputes, S::Memory, S::Partition]),
     entry(
         "pool-no-queue",
         D::PoolNoQueue,
         "A request that finds no free connection is refused at once instead of waiting.",
         &[S::Pool, S::Memory, S::Cascade],
-    ),
+    )
+    .or_by_chance(&[S::Disputes, S::Partition]),
     entry(
         "request-leak",
         D::RequestLeak,
