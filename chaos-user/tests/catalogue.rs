@@ -228,8 +228,7 @@ fn conflicting_answers_of_a_responder_are_caught() {
         assert!(fault["evidence"][0]["acted"].as_u64() > Some(0), "{fault:#}");
     }
     // Who believes the buyer's wallet is found out by the same answers.
-    let careless = r#"          - --seed-demo
-"#;
+    let careless = "          - --seed-demo\n";
     let believing = format!("{careless}          - --defect=accept-conflict\n");
     let changes = [RESPONDER, &[(careless, &believing)]].concat();
     let (exit, run) = Place::new().run("generals", &changes, &[]);
