@@ -5,6 +5,7 @@ use chaos::experiment::units::{Protocol, Span};
 use chaos::fault::Active;
 use chaos::plan::Impairment;
 
+use crate::Options;
 use crate::link::Link;
 use crate::one_way::{one_way, timer_lateness};
 use crate::peer::{Peer, ROOT};
@@ -15,15 +16,15 @@ const ROUNDS: usize = 3;
 const PLAIN: u16 = 9000;
 const HELD: u16 = 9001;
 /// In µs.
-const DELAYS: [u64; 5] = [100, 1_000, 10_000, 100_000, 2_000_000];
+pub(crate) const DELAYS: [u64; 5] = [100, 1_000, 10_000, 100_000, 2_000_000];
 /// Packets per second.
-const RATES: [u64; 3] = [100, 1_000, 10_000];
+pub(crate) const RATES: [u64; 3] = [100, 1_000, 10_000];
 /// Aims: a detour by netem is as good as root netem, the line is within 30 µs, and is as prompt as
 /// a thread that waits for a timer.
 const AIM_OVER_PEER: f64 = 1.2;
 const AIM_MEDIAN: f64 = 30.0;
 
-pub(crate) fn run() {
+pub(crate) fn run(options: &Options) {
     println!("delay error: one way, minus the configured delay, minus the plain median");
     println!("(timerfd: how late a thread wakes that does nothing but wait for a timer as often)");
     let plain = Link::up().unwrap();
@@ -31,7 +32,7 @@ pub(crate) fn run() {
     let ours: Vec<(String, Link, Active)> = backends()
         .into_iter()
         .map(|backend| {
-            let held = DELAYS.iter().zip(HELD..).map(|(micros, port)| {
+            let held = options.delays.iter().zip(HELD..).map(|(micros, port)| {
                 let latency = Span::from_nanos(micros * 1000);
                 (port, Impairment { latency, ..Impairment::default() })
             });
@@ -40,15 +41,15 @@ pub(crate) fn run() {
             (backend.to_string(), link, active)
         })
         .collect();
-    let peers = Peer::all(HELD);
-    for (micros, port) in DELAYS.into_iter().zip(HELD..) {
+    let peers = Peer::all(HELD, options.peers);
+    for (&micros, port) in options.delays.iter().zip(HELD..) {
         for peer in &peers {
             peer.delay(micros);
         }
         let mut paths: Vec<(&str, &Link, u16)> = vec![("plain", &plain, PLAIN)];
         paths.extend(ours.iter().map(|(name, link, _)| (name.as_str(), link, port)));
         paths.extend(peers.iter().map(|peer| (peer.name, &peer.link, HELD)));
-        for rate in RATES {
+        for &rate in &options.rates {
             measure(micros, rate, &paths);
         }
     }

@@ -1,8 +1,9 @@
 //! What users see of delays: the product's own rules on a link between two namespaces, beside what
-//! `tc` does to the same kind of link in the same run, where the kernel has netem and the machine
-//! has `tc`. Needs root.
+//! `tc` and tcconfig do to the same kind of link in the same run, where the kernel has netem and the
+//! machine has them. Needs root.
 //!
-//! `cargo bench -p chaos-user --bench delay [-- accuracy|distributions|losses|throughput]`.
+//! `cargo bench -p chaos-user --bench delay [-- accuracy|distributions|losses|throughput]`, and
+//! `--delays 100,1000 --rates 1000` for some cells of the first.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure fails by panicking")]
 
@@ -19,18 +20,44 @@ mod product;
 mod sample;
 mod throughput;
 
+use clap::Parser as _;
+use clap::builder::PossibleValuesParser;
+
+/// What to measure.
+#[derive(Debug, clap::Parser)]
+struct Options {
+    /// Only these
+    #[arg(value_parser = PossibleValuesParser::new(BENCHMARKS.map(|(name, _)| name)))]
+    only: Vec<String>,
+    /// Delays of `accuracy`, in µs
+    #[arg(long, value_delimiter = ',', default_values_t = accuracy::DELAYS)]
+    delays: Vec<u64>,
+    /// Packets per second of `accuracy`
+    #[arg(long, value_delimiter = ',', default_values_t = accuracy::RATES)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rates: Vec<u64>,
+    /// What `accuracy` compares with has to be there
+    #[arg(long)]
+    peers: bool,
+    /// What cargo says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+type Benchmark = fn(&Options);
+
+const BENCHMARKS: [(&str, Benchmark); 4] = [
+    ("accuracy", accuracy::run),
+    ("distributions", |_| distributions::run()),
+    ("losses", |_| losses::run()),
+    ("throughput", |_| throughput::run()),
+];
+
 fn main() {
-    let chosen: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benchmarks: [(&str, fn()); 4] = [
-        ("accuracy", accuracy::run),
-        ("distributions", distributions::run),
-        ("losses", losses::run),
-        ("throughput", throughput::run),
-    ];
-    for (name, run) in benchmarks {
-        if chosen.is_empty() || chosen.iter().any(|one| one == name) {
-            run();
+    let options = Options::parse();
+    for (name, run) in BENCHMARKS {
+        if options.only.is_empty() || options.only.iter().any(|one| one == name) {
+            run(&options);
         }
     }
 }

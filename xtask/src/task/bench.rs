@@ -1,5 +1,4 @@
 use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,13 +13,13 @@ use crate::privilege::Privilege;
 use crate::progress::run_logged;
 use crate::setup::ensure_all;
 use crate::suite::{build_static_benchmark, executables};
-use crate::vm::Image;
+use crate::vm::{Image, Peers};
 
 /// What runs in a guest: elsewhere there may be no netem to compare with.
 const IN_GUEST: &str = "delay";
 
-/// Where Debian's iproute2 has it.
-const TC: &str = "/usr/sbin/tc";
+/// Tells it that everything it compares with is there.
+const WITH_PEERS: &str = "--peers";
 
 /// Build and run the benchmarks of chaos-user, with the privileges they need
 ///
@@ -30,7 +29,7 @@ pub(crate) struct Bench {
     /// Only this one: data_plane, delay_line or delay
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Run `delay` in a VM with this kernel, which has netem: against `tc`, if this machine has it
+    /// Run `delay` in a VM with this kernel, which has netem: beside `tc` and tcconfig
     #[arg(long, value_name = "KERNEL", num_args = 0..=1, default_missing_value = "6.12")]
     vm: Option<String>,
     /// Go to each benchmark program as they are
@@ -54,12 +53,9 @@ impl Bench {
             bail!("only the benchmark {IN_GUEST} runs in a VM");
         }
         let program = build_static_benchmark(layout, IN_GUEST)?;
-        let mut argv = vec![program.to_string_lossy().into_owned()];
+        let mut argv = vec![program.to_string_lossy().into_owned(), WITH_PEERS.into()];
         argv.extend(self.args);
-        let mut image = Image::new(layout, vec![program])?;
-        if Path::new(TC).is_file() {
-            image = image.with_host_program(Path::new(TC))?;
-        }
+        let image = Image::new(layout, vec![program])?.with_peers(&Peers::fetch(layout)?)?;
         command_in_guest(layout, Some(kernel), image, argv)
     }
 

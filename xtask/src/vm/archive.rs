@@ -59,10 +59,19 @@ pub(super) fn unpack(
 
 /// What installing `package` would bring in beyond what is installed, itself included.
 pub(super) fn with_dependencies(layout: &Layout, package: &str) -> Result<Vec<String>> {
+    simulated_install(layout, &[], &[package])
+}
+
+/// What installing `packages` would bring in where nothing at all is installed.
+pub(super) fn with_all_dependencies(layout: &Layout, packages: &[&str]) -> Result<Vec<String>> {
+    simulated_install(layout, &["-o", "Dir::State::status=/dev/null"], packages)
+}
+
+fn simulated_install(layout: &Layout, options: &[&str], packages: &[&str]) -> Result<Vec<String>> {
     let look = || {
         let mut simulate = Command::new("apt-get");
-        simulate.args(["--simulate", "--no-install-recommends", "install", package]);
-        output(&mut simulate).map(|text| to_install(&text))
+        simulate.args(options).args(["--simulate", "--no-install-recommends", "install"]);
+        output(simulate.args(packages)).map(|text| to_install(&text))
     };
     match look() {
         Ok(packages) if !packages.is_empty() => Ok(packages),

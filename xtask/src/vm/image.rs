@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use chaos_ebpf_build::Layout;
@@ -14,6 +13,7 @@ use super::archive::unpack;
 use super::cpio::CpioWriter;
 use super::kernel::Kernel;
 use super::modules::closure;
+use super::peers::{Content, GuestFile, Peers};
 use crate::suite::build_static_binaries;
 
 /// Small files that programs expect to find.
@@ -39,8 +39,8 @@ pub(crate) struct Image {
     guest: PathBuf,
     /// `chaos` and the programs of the reference target.
     binaries: Vec<PathBuf>,
-    /// What is copied as it is.
-    files: Vec<PathBuf>,
+    /// Beside them, in a guest that measures.
+    peers: Vec<GuestFile>,
     /// A shell and the usual small tools.
     busybox: PathBuf,
     /// The workspace; its files keep their paths in the guest.
@@ -62,15 +62,13 @@ impl Image {
             unpack(layout, "busybox", &["busybox-static".into()], &folder)?;
         }
         let guest = build_guest(layout)?;
-        let files = Vec::new();
-        Ok(Self { guest, binaries, files, busybox, workspace: layout.root().into() })
+        let peers = Vec::new();
+        Ok(Self { guest, binaries, peers, busybox, workspace: layout.root().into() })
     }
 
-    /// A program of this machine, with the libraries that it needs.
-    pub(crate) fn with_host_program(mut self, program: &Path) -> Result<Self> {
-        self.files.extend(libraries(program)?);
-        self.binaries.push(program.into());
-        Ok(self)
+    /// What delays are compared with is in it, too.
+    pub(crate) fn with_peers(self, peers: &Peers) -> Result<Self> {
+        Ok(Self { peers: peers.files()?, ..self })
     }
 
     /// Writes the initramfs for this kernel and this work; returns its size in bytes.
@@ -100,8 +98,12 @@ impl Image {
                 archive.0.symlink(&link, &binary.to_string_lossy())?;
             }
         }
-        for file in &self.files {
-            archive.copy(file, file)?;
+        for GuestFile { path, content } in &self.peers {
+            match content {
+                Content::CopyOf(original) => archive.copy(original, path)?,
+                Content::LinkTo(target) => archive.0.symlink(path, target)?,
+                Content::Program(text) => archive.0.file(path, 0o755, text.as_bytes())?,
+            }
         }
         if let Work::Suites { suites, .. } = work {
             for suite in suites {
@@ -118,17 +120,6 @@ impl Image {
         archive.0.finish().with_context(|| format!("cannot write {}", to.display()))?;
         Ok(fs::metadata(to).with_context(|| format!("cannot look at {}", to.display()))?.len())
     }
-}
-
-/// The libraries of a program, and its loader.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let listed = Command::new("ldd")
-        .arg(program)
-        .output()
-        .with_context(|| format!("cannot ask ldd what {} needs", program.display()))?;
-    let text = String::from_utf8_lossy(&listed.stdout);
-    let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
-    Ok(paths.map(PathBuf::from).collect())
 }
 
 struct Archive(CpioWriter<BufWriter<File>>);

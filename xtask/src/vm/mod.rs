@@ -8,6 +8,7 @@ mod image;
 mod kernel;
 mod machine;
 mod modules;
+mod peers;
 mod qemu;
 mod report;
 
@@ -15,4 +16,5 @@ pub(crate) use catalogue::{Catalogue, KernelEntry};
 pub(crate) use image::Image;
 pub(crate) use kernel::Kernel;
 pub(crate) use machine::{Accelerator, Console, Machine, processors};
+pub(crate) use peers::Peers;
 pub(crate) use qemu::Qemu;
