@@ -14,7 +14,7 @@ shared! {
     }
 
     /// The way of such packets.
-    pub struct Detour [16] {
+    pub struct Detour [20] {
         /// The device to send them to.
         pub ifindex: u32,
         /// `skb->priority` on the detour, where a class of a classful root chooses the setting;
@@ -24,10 +24,12 @@ shared! {
         pub slot: u32,
         /// [`measure`]: how the time that it takes is known.
         pub measure: u32,
+        /// Where a delay line holds them: its queue that the slot belongs to.
+        pub queue: u32,
     }
 
     /// Where packets with a slot belong; by slot.
-    pub struct Home [16] {
+    pub struct Home [20] {
         /// The device; 0 is nowhere.
         pub ifindex: u32,
         /// The [`crate::Hook`] at which they left it.
@@ -36,9 +38,11 @@ shared! {
         pub delays: u32,
         /// [`measure`], as in the [`Detour`].
         pub measure: u32,
+        /// The queue, as in the [`Detour`].
+        pub queue: u32,
     }
 
-    /// What the programs and the thread of a delay line know of the queue between them. Packets are
+    /// What the programs and a thread of a delay line know of the queue between them. Packets are
     /// counted as the queue holds them.
     pub struct Queue [32] {
         /// Packets that were sent there. The programs count.
@@ -62,7 +66,10 @@ pub mod measure {
     pub const NUMBERED: u32 = 2;
 }
 
-/// Times of departure that are kept, by number; the last one is never written.
+/// Queues that a delay line can have, each with a thread of its own.
+pub const QUEUES: u32 = 16;
+
+/// Times of departure that are kept of each queue, by number; the last one is never written.
 pub const DEPARTURES: u32 = 1 << 16;
 
 /// The number of a packet whose own number was given to another one meanwhile.

@@ -45,7 +45,7 @@ pub fn give(skb: *mut __sk_buff) -> i32 {
     if detour::is_timed(tci) {
         match home.measure {
             measure::STAMPED => timing::end(skb, home.delays),
-            measure::NUMBERED => number::end(skb, home.delays),
+            measure::NUMBERED => number::end(skb, home.queue, home.delays),
             _ => {}
         }
     }

@@ -222,7 +222,7 @@ fn way(
         fits == 0
             && serving.control.tag != 0
             && !Now::get().reached(lease)
-            && (way.measure != measure::NUMBERED || number::has_room())
+            && (way.measure != measure::NUMBERED || number::has_room(way.queue))
     });
     if open.is_none()
         && let Some(counters) = hook_counters(hook_of(packet))
@@ -252,7 +252,7 @@ fn depart(skb: *mut __sk_buff, packet: &Packet, way: &Detour, place: u8) -> bool
     }
     let timed = match way.measure {
         measure::STAMPED => timing::begin(skb, packet.hook == Hook::Egress as u8),
-        measure::NUMBERED => number::begin(skb),
+        measure::NUMBERED => number::begin(skb, way.queue),
         _ => false,
     };
     // SAFETY: the context is valid; a failure leaves the packet as it was.

@@ -36,7 +36,7 @@ mod reject;
 mod timing;
 mod trace;
 
-use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock_addr, classifier, socket_filter};
 use aya_ebpf::programs::{SkBuffContext, SockAddrContext, TcContext};
 use chaos_common::Hook;
 use packet::Link;
@@ -81,6 +81,14 @@ pub fn chaos_ingress_l3(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn chaos_give_back(ctx: TcContext) -> i32 {
     back::give(ctx.skb.skb)
+}
+
+/// About to wait in a TAP of several queues: all packets of a slot wait in one, or their order and their
+/// rate would be lost.
+#[socket_filter]
+pub fn chaos_steer(ctx: SkBuffContext) -> i64 {
+    // SAFETY: the kernel hands every program a valid context.
+    i64::from(unsafe { (*ctx.skb.skb).vlan_tci } & 0xfff)
 }
 
 /// About to be delivered to a socket of a cgroup. Outgoing packets of a cgroup are recognised at

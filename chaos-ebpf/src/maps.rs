@@ -6,7 +6,7 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use chaos_common::control::Control;
 use chaos_common::counter::{HookCounters, RuleCounters};
 use chaos_common::delays::Delays;
-use chaos_common::detour::{Detour, DetourKey, HOMES as HOME_COUNT, Home, Queue};
+use chaos_common::detour::{Detour, DetourKey, HOMES as HOME_COUNT, Home, QUEUES, Queue};
 use chaos_common::flow::{
     BUCKETS4, BUCKETS6, ConnectionKey, FlowBucket4, FlowBucket6, FlowEntry, Matches,
 };
@@ -68,12 +68,12 @@ pub static DETOURS: HashMap<DetourKey, Detour> =
 #[map]
 pub static HOMES: Array<Home> = Array::with_max_entries(HOME_COUNT, 0);
 
-/// The queue of a delay line. Its thread has it in its memory.
+/// The queues of a delay line. Its threads have them in their memory.
 #[map]
-pub static QUEUE: Array<Queue> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static QUEUE: Array<Queue> = Array::with_max_entries(QUEUES, BPF_F_MMAPABLE);
 
-/// When packets were sent to a delay line, CLOCK_MONOTONIC in ns, by number. Sized by the controller: one
-/// element, and so no numbers, where there is no delay line.
+/// When packets were sent to a delay line, CLOCK_MONOTONIC in ns, by queue and number. Sized by the
+/// controller: one element, and so no numbers, where there is no delay line.
 #[map]
 pub static DEPARTURES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 

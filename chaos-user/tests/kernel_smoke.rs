@@ -12,7 +12,7 @@ use chaos::kernel::bpf::{
 use chaos::kernel::netns::NetNs;
 use chaos_common::Hook;
 
-const SIZES: Sizes = Sizes { rules: 16, entries: 32, delays: 1, line: false };
+const SIZES: Sizes = Sizes { rules: 16, entries: 32, delays: 1, queues: 0 };
 
 fn loopback() -> Device {
     Device { index: 1, name: "lo".into(), ethernet: true }

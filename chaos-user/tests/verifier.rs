@@ -14,8 +14,7 @@ const NAME_LENGTH: usize = 15;
 
 #[test]
 fn every_program_loads() {
-    let mut object =
-        Object::load(Sizes { rules: 16, entries: 32, delays: 1, line: false }).unwrap();
+    let mut object = Object::load(Sizes { rules: 16, entries: 32, delays: 1, queues: 0 }).unwrap();
     for name in object.program_names() {
         let others: HashSet<u32> =
             loaded_programs().flatten().map(|program| program.id()).collect();

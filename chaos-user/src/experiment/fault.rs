@@ -10,7 +10,7 @@ use super::service::Supervised;
 use super::subject::DescriptorsSpec;
 use super::units::{Direction, Percent, PortRange, Prefix, Protocol, Span};
 use super::workload::WorkloadSpec;
-use crate::fault::Backend;
+use crate::fault::{Backend, LineOptions};
 use crate::kernel::netlink::qdisc::Netem;
 use crate::plan::{
     Connections, Corrupt, DiskErrno, Duplicate, FillLevel, Impairment, Loss, Police,
@@ -162,8 +162,8 @@ pub struct DetourSpec {
     pub backend: Backend,
     /// How long it takes to grow from nothing to the whole.
     pub ramp: Span,
-    /// Whether each packet of a segmented burst is held by itself.
-    pub per_packet: bool,
+    /// How the delay line works, if it is the one.
+    pub line: LineOptions,
 }
 
 /// What happens to the packets that are chosen.

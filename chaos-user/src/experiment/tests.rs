@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
+use crate::fault::LineOptions;
 
 fn refused(text: &str) -> String {
     Experiment::parse(text, Path::new("e.yaml")).unwrap_err().to_string()
@@ -326,16 +327,26 @@ fn what_holds_packets_is_checked_where_it_is_written() {
     let file = |keys: &str| {
         format!("title: t\nmethod:\n  - name: slow\n    type: action\n{provider}{keys} }}\n")
     };
-    let keys = "fault: delay, latency: 5ms, jitter: 3s, keep-order: true, per-packet: true";
+    let keys = "fault: delay, latency: 5ms, jitter: 3s, keep-order: true, per-packet: true, \
+                threads: 4, spin: 20us, priority: 0";
     let read = Experiment::parse(&file(keys), Path::new("e.yaml")).unwrap();
     let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
     let FaultWork::Network(spec) = &fault.work else { panic!("no rules") };
     let detour = spec.detour.as_ref().unwrap();
-    assert!(detour.per_packet);
+    let LineOptions { per_packet, threads, spin, priority } = detour.line;
+    assert!(per_packet);
+    assert_eq!(threads, std::num::NonZeroU16::new(4));
+    assert_eq!((spin, priority), (Some(Span::from_nanos(20_000)), Some(0)));
     assert_eq!(detour.impairment.to_string(), "delay 5ms ± 3s uniform in order");
     for (keys, at, message) in [
         ("fault: rate, rate: 1mbit, queue: 0", "queue: ", "`queue` must be at least 1, not 0"),
         ("fault: reorder, reorder: 5%, latency: 1s, gap: 0", "gap: ", "`gap` must be at least 1"),
+        ("fault: delay, latency: 1s, threads: 17", "threads: ", "`threads` must be 1 to 16"),
+        ("fault: delay, latency: 1s, threads: 0", "threads: ", "`threads` must be 1 to 16"),
+        ("fault: delay, latency: 1s, spin: 5ms", "spin: ", "`spin` must be at most 1ms"),
+        ("fault: delay, latency: 1s, priority: 100", "priority: ", "`priority` must be 0 to 99"),
+        ("fault: delay, latency: 1s, backend: netem, threads: 2", "backend: ", "--threads"),
+        ("fault: rate, rate: 1mbit, police: true, threads: 2", "threads: ", "exclude each other"),
         ("fault: delay, latency: 1s, limit: 0", "limit: ", "`limit` must be at least 1"),
         ("fault: delay, latency: 2h", "latency: ", "a latency of 7200s is longer than"),
         ("fault: delay, latency: 1s, jitter: 2h", "jitter: ", "a jitter of 7200s is longer than"),

@@ -29,7 +29,9 @@ mod undo;
 mod whole_device;
 
 pub use descriptors::{ActiveDescriptors, DescriptorsError, DescriptorsEvidence};
-pub use detour::{Backend, DetourError, Detours, HeldCounters, MeasuredDelay, doubt, proven};
+pub use detour::{
+    Backend, DetourError, Detours, HeldCounters, LineOptions, MeasuredDelay, doubt, proven,
+};
 pub use disk_error::{ActiveDiskError, DiskError, DiskErrorError, DiskErrorEvidence};
 pub use disk_fill::{ActiveDiskFill, DiskFill, DiskFillError, FillEvidence};
 pub use error::FaultError;

@@ -68,7 +68,7 @@ impl Scope {
         let delays = fault.detours.measurements();
         let mut object = Object::load(Sizes {
             delays,
-            line: holder == Some(detour::Backend::DelayLine),
+            queues: fault.detours.queues(holder),
             ..Sizes::of(&tables)
         })?;
         object.set_trace_rate(fault.trace_rate);

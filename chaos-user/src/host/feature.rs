@@ -133,7 +133,7 @@ pub fn netem() -> Result<Result<(), QdiscError>, NetNsError> {
 }
 
 fn programs() -> Support {
-    let mut object = match Object::load(Sizes { rules: 16, entries: 32, delays: 1, line: false }) {
+    let mut object = match Object::load(Sizes { rules: 16, entries: 32, delays: 1, queues: 0 }) {
         Ok(object) => object,
         Err(error) => return Support::No(error.to_string()),
     };
@@ -151,7 +151,7 @@ fn programs() -> Support {
 fn attach(mechanism: Mechanism) -> Support {
     let attempt = || -> Result<Result<(), String>, String> {
         let netns = NetNs::anonymous().map_err(|error| error.to_string())?;
-        let mut object = Object::load(Sizes { rules: 16, entries: 32, delays: 1, line: false })
+        let mut object = Object::load(Sizes { rules: 16, entries: 32, delays: 1, queues: 0 })
             .map_err(|error| error.to_string())?;
         let device = Device { index: 1, name: "lo".into(), ethernet: true };
         let program = TcProgram::of(&device, Hook::Egress).ok_or("no program")?;

@@ -133,7 +133,7 @@ fn detours(spec: Option<&DetourSpec>, rules: usize) -> Detours {
         backend: spec.backend,
         rules: (0..rules).map(|rule| (rule, spec.impairment.clone())).collect(),
         ramp: spec.ramp,
-        per_packet: spec.per_packet,
+        line: spec.line.clone(),
     })
 }
 

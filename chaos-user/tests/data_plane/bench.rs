@@ -42,7 +42,7 @@ pub(crate) fn bench(test: impl FnOnce(&mut Bench) + Send) {
     netns
         .run(|| {
             let object =
-                Object::load(Sizes { rules: 64, entries: 1 << 17, delays: 1, line: true }).unwrap();
+                Object::load(Sizes { rules: 64, entries: 1 << 17, delays: 1, queues: 2 }).unwrap();
             object.lease().extend(u64::MAX);
             test(&mut Bench { object, devices });
         })

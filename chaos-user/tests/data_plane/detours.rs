@@ -24,7 +24,7 @@ fn set(bench: &mut Bench) {
             class: Some(0x0001_0002),
             slot,
             measured: Some(0),
-            line: false,
+            queue: None,
         };
         bench.object.set_detour(DetourAt { rule: 0, device, hook }, via).unwrap();
     }
@@ -89,7 +89,7 @@ fn what_is_measured_carries_the_time_and_a_senders_schedule_stays() {
             }
         }
         let at = DetourAt { rule: 0, device, hook: Hook::Egress };
-        let via = DetourVia { device: other, class: None, slot: 1, measured: None, line: false };
+        let via = DetourVia { device: other, class: None, slot: 1, measured: None, queue: None };
         bench.object.set_detour(at, via).unwrap();
         assert_eq!(bench.send_at(Hook::Egress, device, &bytes, 7).time, 7, "it is not measured");
     });
@@ -145,13 +145,13 @@ fn what_does_not_fit_passes() {
         }
         let at = DetourAt { rule: 0, device, hook: Hook::Egress };
         for slot in [0, 4095, 5000] {
-            let via = DetourVia { device, class: None, slot, measured: None, line: false };
+            let via = DetourVia { device, class: None, slot, measured: None, queue: None };
             assert!(bench.object.set_detour(at, via).is_err(), "{slot}");
         }
-        let unmeasured = DetourVia { device, class: None, slot: 1, measured: Some(1), line: false };
+        let unmeasured = DetourVia { device, class: None, slot: 1, measured: Some(1), queue: None };
         assert!(bench.object.set_detour(at, unmeasured).is_err());
         for slot in [1, 4094] {
-            let via = DetourVia { device, class: None, slot, measured: None, line: false };
+            let via = DetourVia { device, class: None, slot, measured: None, queue: None };
             bench.object.set_detour(at, via).unwrap();
         }
     });
@@ -187,11 +187,13 @@ fn what_leaves_for_a_delay_line_is_numbered_while_there_is_room() {
         set(bench);
         let [device, other] = bench.devices;
         for (slot, hook) in (1..).zip(HOOKS) {
-            let via = DetourVia { device: other, class: None, slot, measured: Some(0), line: true };
+            let via =
+                DetourVia { device: other, class: None, slot, measured: Some(0), queue: Some(0) };
             bench.object.set_detour(DetourAt { rule: 0, device, hook }, via).unwrap();
         }
-        let departures = bench.object.departures().unwrap();
-        departures.limit(5, false);
+        let all_queues = bench.object.departures().unwrap();
+        let (departures, second) = (all_queues.of(0), all_queues.of(1));
+        all_queues.limit(5, false);
         let begin = monotonic();
         let mut sent = 0;
         let mut all = |bench: &mut Bench, expected: u64| {
@@ -218,8 +220,27 @@ fn what_leaves_for_a_delay_line_is_numbered_while_there_is_room() {
         all(bench, 6);
         departures.take_all(6);
         all(bench, 11);
-        departures.limit(0, false);
+        let other_queue =
+            DetourVia { device: other, class: None, slot: 3, measured: None, queue: Some(1) };
+        let at = DetourAt { rule: 0, device, hook: Hook::Egress };
+        bench.object.set_detour(at, other_queue).unwrap();
+        for number in 0..8_u8 {
+            // It has numbers and room of its own.
+            let outcome = bench.send(Hook::Egress, device, &bytes);
+            assert_eq!(outcome.code, if number < 5 { REDIRECT } else { NEXT });
+            if number < 5 {
+                assert_eq!(outcome.bytes[12..16], [0x81, 0x00, 0, number]);
+                assert!(second.time(u16::from(number)).is_some_and(|left| begin <= left));
+            }
+        }
+        assert_eq!((departures.sent(), second.sent()), (11, 5));
+        let own = DetourVia { slot: 1, measured: Some(0), queue: Some(0), ..other_queue };
+        bench.object.set_detour(at, own).unwrap();
+        all_queues.limit(0, false);
         all(bench, 31);
         assert_eq!(departures.time(31), None, "nothing was sent with that number");
+        let beyond = DetourVia { queue: Some(2), ..own };
+        let refused = bench.object.set_detour(at, beyond).unwrap_err().to_string();
+        assert!(refused.contains("queues of a delay line"), "{refused}");
     });
 }

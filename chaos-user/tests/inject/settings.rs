@@ -111,3 +111,21 @@ fn a_burst_of_segments_is_held_as_one_or_packet_by_packet() {
         }
     }
 }
+
+#[test]
+fn threads_share_the_ways_of_a_rule() {
+    const COUNT: u8 = 40;
+    let place = Place::new();
+    let which = ["--latency", "5ms", "--proto", "udp", "--direction", "both"];
+    let how = ["--threads", "2", "--spin", "0s", "--priority", "0"];
+    let mut arrived = Vec::new();
+    let result =
+        under(&place, LINE, &[&which[..], &how].concat(), || arrived = order(&place, 7620, COUNT));
+    assert_eq!(arrived.len(), usize::from(COUNT));
+    assert!(arrived.is_sorted(), "a way belongs to one thread: {arrived:?}");
+    // As they leave the loopback device, and as they arrive there.
+    let delay = &result["delays"][0];
+    assert_eq!(delay["counters"]["released"], 2 * COUNT, "{result}");
+    assert_eq!(delay["packets"], 2 * COUNT, "the kernel measures all of them: {result}");
+    assert!(result["held_by"][0].as_str().unwrap().ends_with(", 2 ordinary threads)"), "{result}");
+}

@@ -1,6 +1,5 @@
 //! Packets that leave the kernel for a delay line, which the kernel times all the same.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chaos::experiment::units::Direction;
@@ -21,7 +20,7 @@ const HELD: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(20);
 
 /// A delay line in the near namespace for packets of these ports, in both directions.
-fn hold(pair: &Pair, ports: &[u16]) -> (Object, DelayLine, Arc<Departures>, Vec<Attached>) {
+fn hold(pair: &Pair, ports: &[u16]) -> (Object, DelayLine, Departures, Vec<Attached>) {
     let action = || Action::Detour(Detour { share: Loss::Always, what: "wait".into() });
     let rules = ports.iter().map(|&port| {
         let selector = to_port(Direction::Both, port);
@@ -37,11 +36,11 @@ fn hold(pair: &Pair, ports: &[u16]) -> (Object, DelayLine, Arc<Departures>, Vec<
         skip_tagged: false,
     };
     let tables = compile(&request).unwrap().tables;
-    let mut object = Object::load(Sizes { line: true, ..Sizes::of(&tables) }).unwrap();
-    let departures = Arc::new(object.departures().unwrap());
+    let mut object = Object::load(Sizes { queues: 1, ..Sizes::of(&tables) }).unwrap();
+    let departures = object.departures().unwrap();
     let config = Config {
         netns: Some(pair.near.clone()),
-        departures: Some(Arc::clone(&departures)),
+        departures: Some(departures.clone()),
         ..Config::default()
     };
     let line = DelayLine::start(config).unwrap();
@@ -63,7 +62,7 @@ fn hold(pair: &Pair, ports: &[u16]) -> (Object, DelayLine, Arc<Departures>, Vec<
             line.set(Slot::new(slot).unwrap(), device.index, setting).unwrap();
             let at = DetourAt { rule, device: device.index, hook };
             let (device, measured) = (line.tap_index(), Some(0));
-            let via = DetourVia { device, class: None, slot, measured, line: true };
+            let via = DetourVia { device, class: None, slot, measured, queue: Some(0) };
             object.set_detour(at, via).unwrap();
             slot += 1;
         }

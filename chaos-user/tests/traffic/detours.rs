@@ -114,7 +114,7 @@ impl Way {
     }
 
     fn via(&self, slot: u16) -> DetourVia {
-        DetourVia { device: self.near_side, class: None, slot, measured: Some(0), line: false }
+        DetourVia { device: self.near_side, class: None, slot, measured: Some(0), queue: None }
     }
 
     fn measured(&self) -> HeldTimes {

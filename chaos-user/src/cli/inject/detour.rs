@@ -1,10 +1,12 @@
 //! `chaos inject delay`, `rate` and `reorder`: packets of chosen flows are held.
 
+use std::num::NonZeroU16;
+
 use super::shape::ShapeArgs;
 use super::{CommonArgs, Request};
 use crate::cli::UsageError;
 use crate::experiment::units::{Direction, Percent, Rate, Span};
-use crate::fault::{Backend, Detours};
+use crate::fault::{Backend, Detours, LineOptions};
 use crate::plan::{Action, Bottleneck, Detour, Impairment, Loss, Overtake, Police};
 
 #[derive(Debug, clap::Args)]
@@ -88,6 +90,42 @@ struct HoldingArgs {
     /// slower. The delay line only
     #[arg(long, help_heading = "How")]
     per_packet: bool,
+    /// Threads that hold packets, 1 to 16, for hosts with many processors and rules: those of one rule that
+    /// pass a device in one direction belong to one thread. The delay line only. Default: 1
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(LineOptions::THREADS)),
+        help_heading = "How",
+        allow_hyphen_values = true
+    )]
+    threads: Option<u16>,
+    /// How long before a packet's time a thread stops sleeping and watches the clock, at most 1ms: more
+    /// exact, and costs processor time. The delay line only. Default: as long as it wakes late, at most
+    /// 80us
+    #[arg(long, value_name = "TIME", help_heading = "How", allow_hyphen_values = true)]
+    spin: Option<Span>,
+    /// Real-time priority of the threads, 0 (none) to 99. The delay line only. Default: 10 where it is
+    /// allowed
+    #[arg(
+        long,
+        value_name = "PRIORITY",
+        value_parser = clap::value_parser!(u8).range(..=i64::from(LineOptions::PRIORITY)),
+        help_heading = "How",
+        allow_hyphen_values = true
+    )]
+    priority: Option<u8>,
+}
+
+impl HoldingArgs {
+    fn line(&self) -> LineOptions {
+        LineOptions {
+            per_packet: self.per_packet,
+            threads: self.threads.and_then(NonZeroU16::new),
+            spin: self.spin,
+            priority: self.priority,
+        }
+    }
 }
 
 impl DelayArgs {
@@ -115,9 +153,11 @@ impl RateArgs {
     pub(super) fn request(self) -> anyhow::Result<Request> {
         let Self { rate, queue, police, burst, holding, common } = self;
         if police {
-            if holding.ramp > Span::ZERO || holding.backend != Backend::Auto || holding.per_packet {
+            let line = holding.line() != LineOptions::default();
+            if holding.ramp > Span::ZERO || holding.backend != Backend::Auto || line {
                 return Err(UsageError(
-                    "--police holds nothing, so --ramp, --backend and --per-packet mean nothing with it"
+                    "--police holds nothing, so --ramp, --backend, --per-packet, --threads, --spin and \
+                     --priority mean nothing with it"
                         .into(),
                 )
                 .into());
@@ -170,8 +210,9 @@ impl CommonArgs {
         let what = impairment.to_string();
         let action = Action::Detour(Detour { share: Loss::Always, what });
         let mut request = self.delaying(name, action, Direction::To, Some(longest))?;
-        let HoldingArgs { backend, ramp, per_packet } = *holding;
-        request.fault.detours = Detours { backend, rules: vec![(0, impairment)], ramp, per_packet };
+        let HoldingArgs { backend, ramp, .. } = *holding;
+        let (rules, line) = (vec![(0, impairment)], holding.line());
+        request.fault.detours = Detours { backend, rules, ramp, line };
         Ok(request)
     }
 }

@@ -1,24 +1,26 @@
 //! `fault: delay`, `rate` and `reorder`: packets of chosen flows are held.
 
+use std::num::NonZeroU16;
+
 use super::{Failed, netem, value};
 use crate::experiment::document::ProviderDocument;
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::DetourSpec;
 use crate::experiment::units::Span;
-use crate::fault::{Backend, DetourError, Detours};
+use crate::fault::{Backend, DetourError, Detours, LineOptions};
 use crate::plan::{Bottleneck, Impairment, Overtake, Police, RuleError};
 
 pub(super) const DELAY: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                                 local-ports, remote-ports, flows, connections, seed, latency, \
                                 jitter, correlation, distribution, table, limit, keep-order, \
-                                backend, \
-                                ramp, per-packet";
+                                backend, ramp, per-packet, threads, spin, priority";
 pub(super) const RATE: &str = "fault, duration, node, direction, devices, protocol, local, remote, \
                                local-ports, remote-ports, flows, connections, seed, rate, queue, \
-                               police, burst,                                backend, ramp, per-packet";
+                               police, burst, backend, ramp, per-packet, threads, spin, priority";
 pub(super) const REORDER: &str = "fault, duration, node, direction, devices, protocol, local, \
                                   remote, local-ports, remote-ports, flows, connections, seed, \
-                                  reorder, gap, correlation, latency, backend, ramp, per-packet";
+                                  reorder, gap, correlation, latency, backend, ramp, \
+                                  per-packet, threads, spin, priority";
 
 /// Packets that may wait before a slow link unless the file says otherwise.
 const QUEUE: u32 = 1000;
@@ -83,6 +85,9 @@ pub(super) fn police(document: &ProviderDocument, place: Place) -> Result<Option
         ("backend", document.backend.as_ref().map(|one| one.referenced)),
         ("ramp", document.ramp.as_ref().map(|one| one.referenced)),
         ("per-packet", document.per_packet.as_ref().map(|one| one.referenced)),
+        ("threads", document.threads.as_ref().map(|one| one.referenced)),
+        ("spin", document.spin.as_ref().map(|one| one.referenced)),
+        ("priority", document.priority.as_ref().map(|one| one.referenced)),
     ];
     for (one, at) in holding {
         if let Some(at) = at {
@@ -145,10 +150,10 @@ fn spec(
         None => Backend::Auto,
     };
     let ramp = document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value);
-    let per_packet = document.per_packet.as_ref().is_some_and(|each| each.value);
+    let line = line(document)?;
     // What auto comes to depends on the host; what the delay line can do, auto can do anywhere.
     let rules = vec![(0, impairment.clone())];
-    let detours = Detours { backend, rules, ramp, per_packet };
+    let detours = Detours { backend, rules, ramp, line };
     if let Err(error) = detours.choose(false) {
         let keys = [document.latency.as_ref(), document.jitter.as_ref()].into_iter().flatten();
         let longest = keys.max_by_key(|key| key.value).map(|key| key.referenced.into());
@@ -159,16 +164,46 @@ fn spec(
         };
         return Err((at.unwrap_or(place), Problem::Refused(error.to_string())));
     }
-    Ok(DetourSpec { impairment, backend, ramp, per_packet })
+    Ok(DetourSpec { impairment, backend, ramp, line: detours.line })
+}
+
+fn line(document: &ProviderDocument) -> Result<LineOptions, Failed> {
+    let threads = match &document.threads {
+        None => None,
+        Some(written) => {
+            let known = (1..=LineOptions::THREADS).contains(&written.value);
+            let refused = || refused(written, "`threads`", "1 to 16");
+            Some(NonZeroU16::new(written.value).filter(|_| known).ok_or_else(refused)?)
+        }
+    };
+    if let Some(spin) = document.spin.as_ref().filter(|spin| spin.value > LineOptions::SPIN) {
+        return Err(refused(spin, "`spin`", "at most 1ms"));
+    }
+    let priority = document.priority.as_ref();
+    if let Some(priority) = priority.filter(|one| one.value > LineOptions::PRIORITY) {
+        return Err(refused(priority, "`priority`", "0 to 99"));
+    }
+    Ok(LineOptions {
+        per_packet: document.per_packet.as_ref().is_some_and(|each| each.value),
+        threads,
+        spin: document.spin.as_ref().map(|spin| spin.value),
+        priority: priority.map(|priority| priority.value),
+    })
+}
+
+fn refused(
+    written: &serde_saphyr::Spanned<impl ToString>,
+    what: &'static str,
+    wanted: &'static str,
+) -> Failed {
+    let given = written.value.to_string();
+    (written.referenced.into(), Problem::Value { what, wanted, given })
 }
 
 /// A number of packets of which there has to be one.
 fn at_least_one(written: &serde_saphyr::Spanned<u32>, what: &'static str) -> Result<u32, Failed> {
     match written.value {
-        0 => {
-            let problem = Problem::Value { what, wanted: "at least 1", given: "0".into() };
-            Err((written.referenced.into(), problem))
-        }
+        0 => Err(refused(written, what, "at least 1")),
         count => Ok(count),
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::settings::line;
 use super::{DetourError, Detours, HeldCounters, MeasuredDelay, Surroundings, Way, measurement};
 use crate::fault::FaultError;
-use crate::kernel::bpf::{BpfError, Departures, DetourVia, Device, Object};
+use crate::kernel::bpf::{BpfError, DetourVia, Device, Object};
 use crate::kernel::delay_line::{
-    Config, Counters, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Scheduling,
-    Segmentation, Slot,
+    Config, Counters, DelayLine, DelayLineError, Durations, Evidence, Heartbeat, Parallel,
+    Scheduling, Slot,
 };
 use crate::kernel::netlink::Netlink;
 use crate::plan::Impairment;
@@ -23,6 +23,7 @@ pub(super) struct ByLine {
     line: Option<DelayLine>,
     name: String,
     index: u32,
+    threads: u16,
     slots: Vec<(Slot, Way)>,
     rules: Vec<(usize, Impairment)>,
     last: Vec<(Slot, Evidence)>,
@@ -34,20 +35,21 @@ impl ByLine {
         detours: &Detours,
         share: f64,
         ways: &[Way],
-        departures: Departures,
+        object: &mut Object,
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, FaultError> {
         let Surroundings { netns, seed, .. } = surroundings;
+        let threads = detours.line.threads();
+        let parallel = match threads.get() {
+            1 => None,
+            _ => Some(Parallel { queues: threads, steering: Arc::new(object.steering()?) }),
+        };
         let config = Config {
             netns: Some((*netns).clone()),
             seed: *seed,
-            segmentation: if detours.per_packet {
-                Segmentation::PerPacket
-            } else {
-                Segmentation::Offloaded
-            },
-            departures: Some(Arc::new(departures)),
-            ..Config::default()
+            departures: Some(object.departures()?),
+            parallel,
+            ..detours.line.config()
         };
         // Nothing is journalled: the device is gone with this process.
         let line = DelayLine::start(config).map_err(DetourError::from)?;
@@ -65,6 +67,7 @@ impl ByLine {
             line: Some(line),
             name,
             index,
+            threads: threads.get(),
             slots,
             rules,
             last: Vec::new(),
@@ -92,16 +95,21 @@ impl ByLine {
             Some(line) => line.status()?.scheduling,
             None => return Ok(self.name.clone()),
         };
-        let how = match scheduling {
-            Scheduling::Realtime(_) => "real-time thread",
-            _ => "ordinary thread",
+        let class = match scheduling {
+            Scheduling::Realtime(_) => "real-time",
+            _ => "ordinary",
         };
-        Ok(format!("delay line ({}, {how})", self.name))
+        let threads = match self.threads {
+            1 => format!("{class} thread"),
+            threads => format!("{threads} {class} threads"),
+        };
+        Ok(format!("delay line ({}, {threads})", self.name))
     }
 
     pub(super) fn via(&self, impairment: usize, slot: u16) -> DetourVia {
         let measured = measurement(impairment);
-        DetourVia { device: self.index, class: None, slot, measured, line: true }
+        let queue = slot % self.threads;
+        DetourVia { device: self.index, class: None, slot, measured, queue: Some(queue) }
     }
 
     pub(super) fn far_side(&self) -> Device {
@@ -112,6 +120,18 @@ impl ByLine {
         let Some(line) = &self.line else { return self.last.clone() };
         let slots = self.slots.iter();
         slots.filter_map(|(slot, _)| Some((*slot, line.evidence(*slot).ok()??))).collect()
+    }
+
+    /// What the slots of one rule did.
+    fn own<'a>(
+        &'a self,
+        number: usize,
+        evidence: &'a [(Slot, Evidence)],
+    ) -> impl Iterator<Item = &'a Evidence> + Clone {
+        let own = move |slot: Slot| {
+            self.slots.iter().any(|(one, way)| *one == slot && way.impairment == number)
+        };
+        evidence.iter().filter(move |(slot, _)| own(*slot)).map(|(_, one)| one)
     }
 
     /// By the kernel. What has no number, super-packets above all, is measured by the thread, where there
@@ -131,11 +151,8 @@ impl ByLine {
                 measured.push(one);
                 continue;
             }
-            let own = |slot: Slot| {
-                self.slots.iter().any(|(one, way)| *one == slot && way.impairment == number)
-            };
             let mut held = Durations::default();
-            for (_, one) in evidence.iter().filter(|(slot, _)| own(*slot)) {
+            for one in self.own(number, &evidence) {
                 held.add(&one.hold);
             }
             if let (Some(mean), Some(p50), Some(p99)) =
@@ -152,10 +169,7 @@ impl ByLine {
     pub(super) fn counters(&self) -> Vec<HeldCounters> {
         let evidence = self.evidence();
         let of = |number: usize| {
-            let own = |slot: Slot| {
-                self.slots.iter().any(|(one, way)| *one == slot && way.impairment == number)
-            };
-            let own = evidence.iter().filter(|(slot, _)| own(*slot)).map(|(_, one)| one.counters);
+            let own = self.own(number, &evidence).map(|one| one.counters);
             let sum = |count: fn(Counters) -> u64| Some(own.clone().map(count).sum());
             HeldCounters {
                 dropped: sum(|one| one.dropped),

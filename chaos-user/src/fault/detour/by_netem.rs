@@ -114,7 +114,7 @@ impl ByNetem {
     pub(super) fn via(&self, impairment: usize, slot: u16) -> DetourVia {
         let class = self.classes.get(impairment).map(|class| class.to_u32());
         let measured = measurement(impairment);
-        DetourVia { device: self.near.0, class, slot, measured, line: false }
+        DetourVia { device: self.near.0, class, slot, measured, queue: None }
     }
 
     pub(super) fn measured(

@@ -28,6 +28,16 @@ pub enum DetourError {
     /// netem has no means for this.
     #[error("--backend netem cannot {0}; --backend delay-line (or auto) can")]
     OnlyLine(&'static str),
+    /// An option of the delay line is out of range.
+    #[error("the delay line cannot have `{what}` {given}; it is {wanted}")]
+    Option {
+        /// Which one.
+        what: &'static str,
+        /// What was asked for.
+        given: String,
+        /// What can be.
+        wanted: &'static str,
+    },
     /// The delay line.
     #[error(transparent)]
     Line(#[from] DelayLineError),
@@ -72,9 +82,11 @@ impl DetourError {
     /// The exit code that fits.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotByNetem(_) | Self::NotByLine(_) | Self::OnlyLine(_) | Self::TooMany { .. } => {
-                Exit::Usage
-            }
+            Self::NotByNetem(_)
+            | Self::NotByLine(_)
+            | Self::OnlyLine(_)
+            | Self::Option { .. }
+            | Self::TooMany { .. } => Exit::Usage,
             Self::Thread(_) => Exit::ToolFailed,
             _ => Exit::HostUnable,
         }

@@ -10,10 +10,12 @@ mod by_netem;
 mod error;
 mod loopback;
 mod measured;
+mod options;
 mod settings;
 
 pub use error::DetourError;
 pub use measured::{HeldCounters, MeasuredDelay, doubt, proven};
+pub use options::LineOptions;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,11 +69,16 @@ pub struct Detours {
     pub rules: Vec<(usize, Impairment)>,
     /// How long it takes to grow from nothing to the whole; zero is at once.
     pub ramp: Span,
-    /// Whether each packet of a segmented burst is held by itself.
-    pub per_packet: bool,
+    /// How the delay line works, if it is the one.
+    pub line: LineOptions,
 }
 
 impl Detours {
+    /// How many queues of a delay line the object needs room for, where this one holds the packets.
+    pub(super) fn queues(&self, holder: Option<Backend>) -> u16 {
+        if holder == Some(Backend::DelayLine) { self.line.threads().get() } else { 0 }
+    }
+
     /// How many measurements the object needs room for.
     pub(super) fn measurements(&self) -> u32 {
         u32::try_from(self.rules.len()).map_or(MEASURED, |rules| rules.min(MEASURED))
@@ -103,6 +110,7 @@ impl Detours {
 
     /// Who holds the packets, where the kernel has netem or not; refuses what that one cannot do.
     pub(crate) fn choose(&self, netem: bool) -> Result<Backend, DetourError> {
+        self.line.check()?;
         match (self.backend, self.by_netem()) {
             (Backend::Netem, can) => can.map(|()| Backend::Netem),
             (Backend::Auto, Ok(())) if netem => Ok(Backend::Netem),
@@ -117,8 +125,7 @@ impl Detours {
 
     /// Whether netem can do all of it.
     fn by_netem(&self) -> Result<(), DetourError> {
-        if self.per_packet {
-            let what = "hold each packet of a burst by itself (--per-packet)";
+        if let Some(what) = self.line.only_line() {
             return Err(DetourError::OnlyLine(what));
         }
         for (_, impairment) in &self.rules {
@@ -196,9 +203,7 @@ impl Detour {
         let made = match backend {
             Backend::Netem => ByNetem::make(detours, first, surroundings)
                 .map(|netem| Holder::Netem(Box::new(netem))),
-            _ => object.departures().map_err(FaultError::from).and_then(|departures| {
-                ByLine::make(detours, first, ways, departures, surroundings).map(Holder::Line)
-            }),
+            _ => ByLine::make(detours, first, ways, object, surroundings).map(Holder::Line),
         };
         let mut holder = match made {
             Ok(holder) => holder,
@@ -371,6 +376,40 @@ mod tests {
         Detours { backend, rules, ..Detours::default() }
     }
 
+    fn threads(number: u16) -> Option<std::num::NonZeroU16> {
+        std::num::NonZeroU16::new(number)
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        let none = LineOptions::default;
+        for (line, message) in [
+            (LineOptions { threads: threads(17), ..none() }, "`threads` 17; it is 1 to 16"),
+            (
+                LineOptions { spin: Some(Span::from_ms(2)), ..none() },
+                "`spin` 2ms; it is at most 1ms",
+            ),
+            (LineOptions { priority: Some(100), ..none() }, "`priority` 100; it is 0 to 99"),
+        ] {
+            let asked = Detours { line, ..detours(Backend::Auto, Impairment::default()) };
+            let refused = asked.choose(true).unwrap_err();
+            assert!(refused.to_string().ends_with(message), "{refused}");
+            assert_eq!(refused.exit(), crate::exit::Exit::Usage);
+        }
+        let widest = LineOptions {
+            threads: threads(16),
+            spin: Some(Span::from_ms(1)),
+            priority: Some(99),
+            per_packet: true,
+        };
+        let asked = Detours { line: widest, ..detours(Backend::Auto, Impairment::default()) };
+        assert_eq!(
+            (asked.choose(true).unwrap(), asked.queues(Some(Backend::DelayLine))),
+            (Backend::DelayLine, 16)
+        );
+        assert_eq!(asked.queues(Some(Backend::Netem)), 0);
+    }
+
     #[test]
     fn auto_takes_whoever_can() {
         use Backend::{Auto, DelayLine, Netem};
@@ -380,12 +419,17 @@ mod tests {
         assert_eq!(simple(DelayLine).choose(true).unwrap(), DelayLine);
         let wide = Impairment { jitter: Span::from_secs(3), ..Impairment::default() };
         let ordered = Impairment { keep_order: true, ..Impairment::default() };
-        for (impairment, per_packet, message) in [
-            (wide, false, "--backend netem cannot do this"),
-            (ordered, false, "--keep-order"),
-            (Impairment::default(), true, "--per-packet"),
+        let none = LineOptions::default;
+        for (impairment, line, message) in [
+            (wide, none(), "--backend netem cannot do this"),
+            (ordered, none(), "--keep-order"),
+            (Impairment::default(), LineOptions { per_packet: true, ..none() }, "--per-packet"),
+            (Impairment::default(), LineOptions { threads: threads(2), ..none() }, "--threads"),
+            (Impairment::default(), LineOptions { spin: Some(Span::ZERO), ..none() }, "--spin"),
+            (Impairment::default(), LineOptions { priority: Some(0), ..none() }, "--priority"),
         ] {
-            let asking = |backend| Detours { per_packet, ..detours(backend, impairment.clone()) };
+            let asking =
+                |backend| Detours { line: line.clone(), ..detours(backend, impairment.clone()) };
             assert_eq!(asking(Auto).choose(true).unwrap(), DelayLine, "{message}");
             let refused = asking(Netem).choose(true).unwrap_err();
             assert!(refused.to_string().contains(message), "{refused}");

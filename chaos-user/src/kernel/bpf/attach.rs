@@ -291,6 +291,7 @@ impl Object {
         match self.ebpf().program_mut(name) {
             Some(Program::SchedClassifier(program)) => program.load().map_err(refused),
             Some(Program::CgroupSkb(program)) => program.load().map_err(refused),
+            Some(Program::SocketFilter(program)) => program.load().map_err(refused),
             Some(Program::CgroupSockAddr(program)) => program.load().map_err(refused),
             _ => Err(BpfError::Foreign { kind: "program", name: "of a known type" }),
         }

@@ -22,7 +22,7 @@
 //!
 //! Nothing is swallowed: the packet passes when no detour is set, when the detour lease or the lease
 //! has run out, when the rule's window is over, when the detour's device is gone or its MTU too
-//! small, and when as many packets as can wait for the delay line. Packets that are held when a rule ends come back all the same, as long as the give-back
+//! small, and when as many packets as can wait for their queue of the delay line. Packets that are held when a rule ends come back all the same, as long as the give-back
 //! program and its far side are there: take those away last, after the longest delay.
 //!
 //! Whoever makes detour devices must keep other faults off them: a packet on a detour is not the
@@ -67,9 +67,9 @@ pub struct DetourVia {
     ///
     /// [`Sizes::delays`]: super::Sizes::delays
     pub measured: Option<u32>,
-    /// The packets leave the kernel, for a delay line that has this object's
-    /// [`Departures`](super::Departures).
-    pub line: bool,
+    /// The packets leave the kernel, for this queue of a delay line that has this object's
+    /// [`Departures`](super::Departures); there is room for [`Sizes::queues`](super::Sizes::queues).
+    pub queue: Option<u16>,
 }
 
 const DETOURS: &str = "DETOURS";
@@ -83,7 +83,7 @@ impl Object {
     /// that is held keeps the home of its slot, so give a slot to something else only when its
     /// packets are back.
     pub fn set_detour(&mut self, at: DetourAt, via: DetourVia) -> Result<(), BpfError> {
-        let DetourVia { device, class, slot, measured, line } = via;
+        let DetourVia { device, class, slot, measured, queue } = via;
         if slot == 0 || u32::from(slot) >= HOMES - 1 {
             return Err(BpfError::NoRoom {
                 what: "detour slots",
@@ -96,16 +96,23 @@ impl Object {
             let (needed, room) = (needed as usize + 1, room as usize);
             return Err(BpfError::NoRoom { what: "measured ways", needed, room });
         }
-        let measure = match (line, measured) {
-            (true, _) => measure::NUMBERED,
-            (false, Some(_)) => measure::STAMPED,
-            (false, None) => measure::NOT,
+        let room = self.sizes().queues;
+        if let Some(needed) = queue.filter(|&queue| queue >= room) {
+            let (needed, room) = (usize::from(needed) + 1, usize::from(room));
+            return Err(BpfError::NoRoom { what: "queues of a delay line", needed, room });
+        }
+        let measure = match (queue, measured) {
+            (Some(_), _) => measure::NUMBERED,
+            (None, Some(_)) => measure::STAMPED,
+            (None, None) => measure::NOT,
         };
+        let queue = u32::from(queue.unwrap_or(0));
         let home = Home {
             ifindex: at.device,
             hook: at.hook.index() as u32,
             delays: measured.unwrap_or(u32::MAX),
             measure,
+            queue,
         };
         let mut homes: Array<_, Home> =
             Array::try_from(map(self.ebpf(), HOMES_MAP)?).map_err(map_error(HOMES_MAP))?;
@@ -115,6 +122,7 @@ impl Object {
             priority: class.unwrap_or(0),
             slot: u32::from(slot),
             measure,
+            queue,
         };
         let mut detours: HashMap<_, DetourKey, Detour> =
             HashMap::try_from(map(self.ebpf(), DETOURS)?).map_err(map_error(DETOURS))?;

@@ -16,7 +16,7 @@ mod trace;
 pub use attach::{Attached, CgroupProgram, Device, Filter, HookPoint, Mechanism, TcProgram};
 pub use counters::{Counters, HookSnapshot};
 pub use delays::HeldTimes;
-pub use departures::Departures;
+pub use departures::{Departures, QueueDepartures};
 pub use detour::{DetourAt, DetourVia};
 pub use disk::{DiskObject, lsm_asks};
 pub use error::BpfError;

@@ -1,12 +1,14 @@
 //! The loaded object: two banks of rules, one of them serving.
 
 use std::mem::offset_of;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, Map, MapData};
+use aya::programs::SocketFilter;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use chaos_common::control::{Control, state};
-use chaos_common::detour::DEPARTURES;
+use chaos_common::detour::{DEPARTURES, QUEUES};
 use chaos_common::flow::Matches;
 use chaos_common::rule::{Rule, action};
 use chaos_common::table::{MASKS, Mask, RuleKey};
@@ -27,8 +29,8 @@ pub struct Sizes {
     pub entries: u32,
     /// Ways of held packets that are measured apart: 104 KiB each.
     pub delays: u32,
-    /// Whether packets go to a delay line: 512 KiB for when they left.
-    pub line: bool,
+    /// Queues of a delay line that packets go to, at most 16: 512 KiB each for when they left.
+    pub queues: u16,
 }
 
 impl Sizes {
@@ -36,7 +38,11 @@ impl Sizes {
     pub fn of(tables: &Tables) -> Self {
         let rules = tables.rules.len().max(tables.slots as usize) as u32;
         let entries = (tables.entries.len() as u32 * 2).max(32);
-        Self { rules: rules.max(16), entries, delays: 1, line: false }
+        Self { rules: rules.max(16), entries, delays: 1, queues: 0 }
+    }
+
+    fn departures(self) -> u32 {
+        (u32::from(self.queues).min(QUEUES) * DEPARTURES).max(1)
     }
 }
 
@@ -112,7 +118,7 @@ impl Object {
             .map_max_entries("SEQUENCES", sizes.rules)
             .map_max_entries("RULE_COUNTERS", sizes.rules)
             .map_max_entries("DELAYS", sizes.delays.max(1))
-            .map_max_entries("DEPARTURES", if sizes.line { DEPARTURES } else { 1 })
+            .map_max_entries("DEPARTURES", sizes.departures())
             .load(OBJECT)
             .map_err(|error| BpfError::Load(Box::new(error)))?;
         let control = Slab::map(array(&mut ebpf, "CONTROL")?, 1)?;
@@ -137,9 +143,24 @@ impl Object {
 
     /// For the delay line that [`DetourVia::line`](super::DetourVia::line) speaks of.
     pub fn departures(&mut self) -> Result<Departures, BpfError> {
-        let times = if self.sizes.line { DEPARTURES as usize } else { 1 };
-        let queue = Slab::map(array(&mut self.ebpf, "QUEUE")?, 1)?;
-        Ok(Departures::new(queue, Slab::map(array(&mut self.ebpf, "DEPARTURES")?, times)?))
+        let queues = Slab::map(array(&mut self.ebpf, "QUEUE")?, QUEUES as usize)?;
+        let times = self.sizes.departures() as usize;
+        Ok(Departures::new(queues, Slab::map(array(&mut self.ebpf, "DEPARTURES")?, times)?))
+    }
+
+    /// The program that gives all packets of a slot to one queue of a delay line's TAP.
+    pub fn steering(&mut self) -> Result<OwnedFd, BpfError> {
+        const NAME: &str = "chaos_steer";
+        let refused = |source| BpfError::Program { program: NAME, source: Box::new(source) };
+        let program = self.ebpf.program_mut(NAME).map(<&mut SocketFilter>::try_from);
+        let Some(Ok(program)) = program else {
+            return Err(BpfError::Foreign { kind: "program", name: NAME });
+        };
+        if program.fd().is_err() {
+            program.load().map_err(refused)?;
+        }
+        let fd = program.fd().map_err(refused)?.as_fd().try_clone_to_owned();
+        fd.map_err(|source| BpfError::Io { what: "keep the steering program", source })
     }
 
     /// Fills the idle bank; nothing changes for packets until [`Self::flip`].

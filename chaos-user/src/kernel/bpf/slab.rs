@@ -80,25 +80,27 @@ impl<T: Pod> Slab<T> {
     /// this index.
     #[must_use]
     pub(crate) fn publish_at(&self, index: usize, offset: usize, value: u64) -> bool {
-        if index >= self.elements {
-            return false;
-        }
-        assert!(offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(), "no word at {offset}");
-        // SAFETY: inside the mapping and aligned to eight bytes, as elements are; the kernel reads it
-        // with single loads.
-        let word = unsafe {
-            AtomicU64::from_ptr(self.base.as_ptr().add(index).cast::<u8>().add(offset).cast())
-        };
+        let Some(word) = self.word_at(index, offset) else { return false };
         word.store(value, Ordering::Release);
         true
     }
 
-    /// One aligned word of the first element, by its offset in bytes.
-    pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
+    /// One aligned word of an element, by its offset in bytes, if there is one with this index.
+    pub(crate) fn word_at(&self, index: usize, offset: usize) -> Option<&AtomicU64> {
         assert!(offset.is_multiple_of(8) && offset + 8 <= size_of::<T>(), "no word at {offset}");
-        // SAFETY: inside the first element and aligned to eight bytes; the kernel reads it with
-        // single loads.
-        unsafe { AtomicU64::from_ptr(self.base.as_ptr().cast::<u8>().add(offset).cast()) }
+        if index >= self.elements {
+            return None;
+        }
+        // SAFETY: inside the mapping and aligned to eight bytes, as elements are; the kernel reads it
+        // with single loads.
+        Some(unsafe {
+            AtomicU64::from_ptr(self.base.as_ptr().add(index).cast::<u8>().add(offset).cast())
+        })
+    }
+
+    /// The same of the first element.
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        self.word_at(0, offset).unwrap_or_else(|| unreachable!("no mapping is empty"))
     }
 
     /// Stores into a word of the first element, after everything that was written before.

@@ -43,8 +43,8 @@ pub struct Config {
     /// How many bytes of memory held packets may occupy. Further ones are delivered at once, or
     /// dropped where the slot asks for it.
     pub memory: usize,
-    /// How long before a deadline the worker stops sleeping and watches the clock. More costs CPU
-    /// time, less costs accuracy.
+    /// How long before a deadline the worker stops sleeping and watches the clock, at most: it learns how
+    /// late it wakes. More costs CPU time, less costs accuracy.
     pub spin: Duration,
     /// Reproduces random delays.
     pub seed: u64,
@@ -52,7 +52,7 @@ pub struct Config {
     pub realtime: u8,
     /// What the programs that send packets here write down; with it packets are held from when they
     /// left, and pass when the queue is full. `None` holds them from when they are read.
-    pub departures: Option<Arc<Departures>>,
+    pub departures: Option<Departures>,
     /// Several workers, for hosts with many cores and many busy slots; `None` is one.
     pub parallel: Option<Parallel>,
 }
@@ -122,7 +122,10 @@ pub struct DelayLine {
     lanes: Vec<Lane>,
 }
 
+/// Why a worker ended, and what its slots did.
 type Outcome = (Result<(), DelayLineError>, Vec<(Slot, Evidence)>);
+/// The same, with a queue that must stay open.
+type Ended = (Result<(), DelayLineError>, Vec<(Slot, Evidence)>, Option<Tap>);
 
 impl DelayLine {
     /// Makes the TAP device and starts the workers. Needs CAP_NET_ADMIN in the namespace.
@@ -137,13 +140,14 @@ impl DelayLine {
         let count = config.parallel.as_ref().map_or(1, |parallel| parallel.queues.get());
         let queues = if count == 1 { Queues::One } else { Queues::Many };
         let (segmentation, length) = (config.segmentation, config.queue_length);
-        let first =
-            Lane::start(&config, count, move || Tap::create(NAME, segmentation, length, queues))?;
+        let create = move || Tap::create(NAME, segmentation, length, queues);
+        let first = Lane::start(&config, (0, count), create)?;
         let (tap_name, tap_index) = (first.tap_name.clone(), first.tap_index);
         let mut lanes = vec![first];
-        for _ in 1..count {
+        for number in 1..count {
             let name = tap_name.clone();
-            lanes.push(Lane::start(&config, count, move || Tap::join(&name, tap_index))?);
+            let join = move || Tap::join(&name, tap_index);
+            lanes.push(Lane::start(&config, (number, count), join)?);
         }
         let line = Self { tap_name, tap_index, lanes };
         if let Some(Parallel { steering, .. }) = config.parallel {
@@ -241,13 +245,13 @@ struct Lane {
     commands: Sender<Command>,
     wake: Arc<EventFd>,
     pulse: Arc<AtomicU64>,
-    thread: Option<JoinHandle<Outcome>>,
+    thread: Option<JoinHandle<Ended>>,
 }
 
 impl Lane {
     fn start(
         config: &Config,
-        lanes: u16,
+        (number, lanes): (u16, u16),
         tap: impl FnOnce() -> Result<Tap, DelayLineError> + Send + 'static,
     ) -> Result<Self, DelayLineError> {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
@@ -259,11 +263,11 @@ impl Lane {
         let pulse = Arc::new(AtomicU64::new(0));
         let (waker, beater) = (Arc::clone(&wake), Pulse(Arc::clone(&pulse)));
         let (netns, seed, realtime) = (config.netns.clone(), config.seed, config.realtime);
+        let spin = config.spin.as_nanos() as u64;
         let memory = config.memory / usize::from(lanes);
         let settings = Settings {
-            spin: config.spin.as_nanos() as u64,
             alone: lanes == 1,
-            departures: config.departures.clone(),
+            departures: config.departures.as_ref().map(|all| all.of(number)),
         };
         let thread = thread::Builder::new().name("chaos-delay".into()).spawn(move || {
             let made = (|| {
@@ -271,7 +275,7 @@ impl Lane {
                     netns.enter()?;
                 }
                 let line = Line::new(monotonic(), seed, memory);
-                let (tap, pace) = (tap()?, Pace::new(realtime)?);
+                let (tap, pace) = (tap()?, Pace::new(realtime, spin)?);
                 Worker::new(tap, line, pace, settings, orders, waker, beater)
             })();
             match made {
@@ -281,11 +285,15 @@ impl Lane {
                     // Nobody listens only if the owner is gone, whose commands then are, too.
                     let _ = started.send(Ok(names));
                     let result = worker.run();
-                    (result, worker.evidence())
+                    let evidence = worker.evidence();
+                    // Were its queue to close now, the kernel would give the numbers of the others anew,
+                    // and packets to those who do not know their slots.
+                    let queue = (result.is_err() && lanes > 1).then_some(worker.tap);
+                    (result, evidence, queue)
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));
-                    (Ok(()), Vec::new())
+                    (Ok(()), Vec::new(), None)
                 }
             }
         });
@@ -311,7 +319,10 @@ impl Lane {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        thread.join().unwrap_or_else(|_| (Err(DelayLineError::WorkerGone), Vec::new()))
+        match thread.join() {
+            Ok((result, evidence, _)) => (result, evidence),
+            Err(_) => (Err(DelayLineError::WorkerGone), Vec::new()),
+        }
     }
 
     fn send(&self, command: Command) -> Result<(), DelayLineError> {

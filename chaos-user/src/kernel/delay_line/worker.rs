@@ -20,7 +20,7 @@ use super::pace::{Pace, boottime, monotonic};
 use super::packet::{NUMBER, number_of, summarise};
 use super::setting::Setting;
 use super::tap::{DeviceWatch, Tap};
-use crate::kernel::bpf::Departures;
+use crate::kernel::bpf::QueueDepartures;
 
 /// Frames read, or released, before the other side gets its turn.
 const BATCH: usize = 64;
@@ -55,12 +55,10 @@ impl Drop for Pulse {
 /// How a worker works.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// How long before a deadline it stops sleeping, in ns.
-    pub(super) spin: u64,
     /// No other worker shares the device.
     pub(super) alone: bool,
-    /// When packets left, if whoever sends them says it.
-    pub(super) departures: Option<Arc<Departures>>,
+    /// When packets of its queue left, if whoever sends them says it.
+    pub(super) departures: Option<QueueDepartures>,
 }
 
 /// The state of the worker thread.
@@ -185,14 +183,14 @@ impl Worker {
 
     /// The next frame that waits in the TAP.
     fn next_frame(&mut self) -> Result<Option<Box<Frame>>, DelayLineError> {
-        let departures = self.settings.departures.as_deref();
-        let sent = departures.map(Departures::sent);
+        let departures = self.settings.departures.as_ref();
+        let sent = departures.map(QueueDepartures::sent);
         let tap = &self.tap;
         let frame = self.pool.read(|slices| tap.read(slices));
         let frame = frame.map_err(|errno| self.read_error(errno))?;
         match (departures, sent) {
             (Some(departures), _) if frame.is_some() => departures.take(),
-            (Some(departures), Some(sent)) if self.settings.alone => departures.take_all(sent),
+            (Some(departures), Some(sent)) => departures.take_all(sent),
             _ => {}
         }
         Ok(frame)
@@ -300,15 +298,8 @@ impl Worker {
     }
 
     fn wait(&mut self, now: u64) -> Result<(), DelayLineError> {
-        let idle = now + IDLE;
-        let until = match self.line.next_deadline() {
-            Some(deadline) => deadline.saturating_sub(self.settings.spin).min(idle),
-            None => idle,
-        };
-        if until <= now {
-            return Ok(());
-        }
-        self.pace.sleep(now, until, [self.tap.as_fd(), self.wake.as_fd()])?;
+        let sources = [self.tap.as_fd(), self.wake.as_fd()];
+        self.pace.sleep(now, self.line.next_deadline(), now + IDLE, sources)?;
         // It does not block, and only says that there are commands, which are looked for anyway.
         let _ = self.wake.read();
         Ok(())
