@@ -145,7 +145,7 @@ pub struct NetworkSpec {
     pub remote: Vec<Prefix>,
     /// Ports of the other side.
     pub remote_ports: Vec<PortRange>,
-    /// How long it takes until the share of packets that is hit has grown to the whole.
+    /// How long it takes to grow from a twentieth to the whole.
     pub ramp: Span,
     /// A stable share of all flows.
     pub flows: Option<Percent>,
@@ -160,8 +160,6 @@ pub struct DetourSpec {
     pub impairment: Impairment,
     /// Who holds them.
     pub backend: Backend,
-    /// How long it takes to grow from nothing to the whole.
-    pub ramp: Span,
     /// How the delay line works, if it is the one.
     pub line: LineOptions,
 }

@@ -378,12 +378,14 @@ fn a_rate_can_drop_what_exceeds_it() {
     let file = |keys: &str| {
         format!("title: t\nmethod:\n  - name: slow\n    type: action\n{provider}{keys} }}\n")
     };
-    for (keys, burst) in [("", 131_072), (", burst: 64KiB", 65_536)] {
+    for (keys, burst, ramp) in
+        [("", 131_072, 0), (", burst: 64KiB", 65_536, 0), (", ramp: 500ms", 131_072, 500)]
+    {
         let text = file(&format!("rate: 1mbit, police: true{keys}"));
         let read = Experiment::parse(&text, Path::new("e.yaml")).unwrap();
         let Provider::Fault(fault) = &read.method[0].provider else { panic!("no fault") };
         let FaultWork::Network(spec) = &fault.work else { panic!("no rules") };
-        assert_eq!(spec.detour, None);
+        assert_eq!((&spec.detour, spec.ramp), (&None, Span::from_ms(ramp)));
         let police = crate::plan::Police { rate: "1mbit".parse().unwrap(), burst };
         assert_eq!(spec.behavior, Behavior::Police(police));
     }
@@ -393,7 +395,7 @@ fn a_rate_can_drop_what_exceeds_it() {
         ("rate: 1mbit, police: true, burst: 1kB", "burst"),
         ("rate: 1kbit, police: true", "1kbit"),
         ("rate: 1mbit, police: true, queue: 5", "exclude each other"),
-        ("rate: 1mbit, police: true, ramp: 5s", "exclude each other"),
+        ("rate: 1mbit, police: true, ramp: 5s", "would never be whole"),
     ] {
         let text = refused(&file(keys));
         assert!(text.contains(message), "{keys}: {text}");

@@ -34,7 +34,7 @@ pub struct NetworkFault {
     pub mechanism: Mechanism,
     /// What happens to the packets of rules that take them aside.
     pub detours: Detours,
-    /// How long it takes until a share of packets that is lost has grown to the whole; zero is at once.
+    /// How long it takes to grow from a twentieth to the whole; zero is at once.
     pub ramp: Span,
     /// Log lines per second and CPU from the eBPF side; 0 is none.
     pub trace_rate: u32,

@@ -112,13 +112,13 @@ impl Scope {
             let rules = self.object.serving_rules()?;
             let grow = move |share| {
                 for one in &growing {
-                    rules.set_share(one.rule, one.at(share));
+                    rules.set(one.rule, one.word, one.at(share));
                 }
             };
             self.ramp = Some(Ramp::start(ramp, grow).map_err(FaultError::Ramp)?);
         }
         if let Some(detour) = &mut self.detour {
-            detour.start_ramp(&self.fault.detours)?;
+            detour.start_ramp(ramp)?;
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Scope {
             seed: self.fault.seed,
             devices: used,
         };
-        let asked = (&self.fault.detours, holder);
+        let asked = (&self.fault.detours, holder, Ramp::first(self.fault.ramp));
         let detour = Detour::set_up(asked, &ways, &mut self.object, &surroundings)?;
         self.detour = Some(detour);
         Ok(())

@@ -6,13 +6,11 @@ use crate::experiment::{NetemSpec, Span};
 use crate::fault::{ActiveWholeDevice, FaultError, Journal, RootNetemHealed, WholeDevice};
 use crate::host::operator_sessions;
 use crate::kernel::netns::NetNs;
+use crate::plan::growth;
 
 /// What it will do, device by device.
 pub(super) fn explain(name: &str, spec: &NetemSpec) -> Vec<RuleText> {
-    let grows = match spec.ramp {
-        Span::ZERO => String::new(),
-        ramp => format!(", growing for {ramp}"),
-    };
+    let grows = growth::words(spec.ramp);
     let text = |device: &String| RuleText {
         rule: format!("{name}: {device}"),
         text: format!("whole device: {}{grows}", spec.netem),

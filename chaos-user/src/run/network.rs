@@ -9,7 +9,7 @@ use crate::fault::{Active, Detours, FaultError, Journal, NetworkFault, Session, 
 use crate::host::operator_sessions;
 use crate::kernel::bpf::Mechanism;
 use crate::kernel::netns::NetNs;
-use crate::plan::{Action, Detour, Loss, Reject, Rule, Selector};
+use crate::plan::{Action, Detour, Loss, Reject, Rule, Selector, growth};
 
 /// The kernel ends the rules this long after the conductor should have.
 const MARGIN: Span = Span::from_secs(2);
@@ -79,10 +79,7 @@ pub(super) fn rules(
 /// What rules say, and how long they take to be whole.
 pub(super) fn explain(rules: &NodeRules, ramp: Span) -> Vec<RuleText> {
     let rules = rules.iter().flat_map(|(_, rules)| rules);
-    let grows = match ramp {
-        Span::ZERO => String::new(),
-        ramp => format!(", growing for {ramp}"),
-    };
+    let grows = growth::words(ramp);
     rules
         .map(|rule| RuleText {
             rule: rule.name.clone(),
@@ -132,7 +129,6 @@ fn detours(spec: Option<&DetourSpec>, rules: usize) -> Detours {
     spec.map_or_else(Detours::default, |spec| Detours {
         backend: spec.backend,
         rules: (0..rules).map(|rule| (rule, spec.impairment.clone())).collect(),
-        ramp: spec.ramp,
         line: spec.line.clone(),
     })
 }

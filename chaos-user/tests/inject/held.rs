@@ -337,7 +337,7 @@ fn what_cannot_be_held_is_refused_before_anything_is_touched() {
         (&["rate"][..], 64, "--rate"),
         (&["rate", "--rate", "1mbit", "--queue", "0"][..], 64, "--police"),
         (&["rate", "--rate", "1mbit", "--burst", "9000"][..], 64, "--police"),
-        (&["rate", "--rate", "1mbit", "--police", "--ramp", "1s"][..], 64, "mean nothing"),
+        (&["rate", "--rate", "1mbit", "--police", "--per-packet"][..], 64, "mean nothing"),
         (&["reorder", "--share", "0%"][..], 64, "overtakes nothing"),
         (&["reorder", "--share", "5%", "--gap", "0"][..], 64, "--gap"),
     ] {

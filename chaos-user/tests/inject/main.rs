@@ -115,9 +115,10 @@ fn outcome(output: Output) -> (i32, String, String) {
 }
 
 fn finish(mut child: Child) -> (i32, String) {
-    let status = child.wait().unwrap();
+    // What it prints may be more than a pipe holds, so it is read first.
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let status = child.wait().unwrap();
     (status.code().unwrap_or(-1), text)
 }
 

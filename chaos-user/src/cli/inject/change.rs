@@ -1,7 +1,8 @@
 //! `chaos inject duplicate|corrupt`: packets that arrive, but not as they were sent.
 
 use super::CommonArgs;
-use crate::experiment::units::{Percent, Span};
+use super::ramp::RampArgs;
+use crate::experiment::units::Percent;
 use crate::plan::{Action, Checksum, Corrupt, Duplicate, Loss};
 
 #[derive(Debug, clap::Args)]
@@ -37,17 +38,16 @@ struct ShareArgs {
     #[arg(long, requires = "share")]
     exact: bool,
     /// Every N-th packet
-    #[arg(long, value_name = "N", group = "which", allow_hyphen_values = true)]
-    every: Option<u32>,
-    /// Grow from a twentieth of the share to the whole over this time
     #[arg(
         long,
-        value_name = "TIME",
-        default_value = "0s",
-        conflicts_with = "every",
+        value_name = "N",
+        group = "which",
+        conflicts_with = "ramp",
         allow_hyphen_values = true
     )]
-    ramp: Span,
+    every: Option<u32>,
+    #[command(flatten)]
+    ramp: RampArgs,
 }
 
 impl ShareArgs {
@@ -67,7 +67,7 @@ impl DuplicateArgs {
         Action::Duplicate(Duplicate { share: self.share.loss(), copies: self.copies })
     }
 
-    pub(super) fn ramp(&self) -> Span {
+    pub(super) fn ramp(&self) -> RampArgs {
         self.share.ramp
     }
 }
@@ -77,7 +77,7 @@ impl CorruptArgs {
         Action::Corrupt(Corrupt { share: self.share.loss(), checksum: self.checksum })
     }
 
-    pub(super) fn ramp(&self) -> Span {
+    pub(super) fn ramp(&self) -> RampArgs {
         self.share.ramp
     }
 }

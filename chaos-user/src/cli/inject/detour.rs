@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use super::ramp::RampArgs;
 use super::shape::ShapeArgs;
 use super::{CommonArgs, Request};
 use crate::cli::UsageError;
@@ -77,15 +78,8 @@ struct HoldingArgs {
         help_heading = "How"
     )]
     backend: Backend,
-    /// Grow from nothing to the whole over this time
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "0s",
-        help_heading = "How",
-        allow_hyphen_values = true
-    )]
-    ramp: Span,
+    #[command(flatten)]
+    ramp: RampArgs,
     /// Hold each packet of a segmented burst by itself, instead of the burst as one: more exact, and
     /// slower. The delay line only
     #[arg(long, help_heading = "How")]
@@ -154,9 +148,9 @@ impl RateArgs {
         let Self { rate, queue, police, burst, holding, common } = self;
         if police {
             let line = holding.line() != LineOptions::default();
-            if holding.ramp > Span::ZERO || holding.backend != Backend::Auto || line {
+            if holding.backend != Backend::Auto || line {
                 return Err(UsageError(
-                    "--police holds nothing, so --ramp, --backend, --per-packet, --threads, --spin and \
+                    "--police holds nothing, so --backend, --per-packet, --threads, --spin and \
                      --priority mean nothing with it"
                         .into(),
                 )
@@ -164,7 +158,9 @@ impl RateArgs {
             }
             let burst = burst.unwrap_or_else(|| Police::default_burst(rate));
             let action = Action::Police(Police { rate, burst });
-            return common.request("rate", action, Direction::To);
+            let mut request = common.request("rate", action, Direction::To)?;
+            request.grow(holding.ramp)?;
+            return Ok(request);
         }
         let queue = queue.unwrap_or(1000);
         if queue == 0 {
@@ -212,7 +208,8 @@ impl CommonArgs {
         let mut request = self.delaying(name, action, Direction::To, Some(longest))?;
         let HoldingArgs { backend, ramp, .. } = *holding;
         let (rules, line) = (vec![(0, impairment)], holding.line());
-        request.fault.detours = Detours { backend, rules, ramp, line };
+        request.fault.detours = Detours { backend, rules, line };
+        request.grow(ramp)?;
         Ok(request)
     }
 }

@@ -4,14 +4,17 @@ use serde::Serialize;
 
 use super::{Request, sockets};
 use crate::exit::Exit;
+use crate::experiment::units::Span;
 use crate::fault::{Backend, preview};
 use crate::guard::Clearance;
+use crate::plan::growth;
 
 #[derive(Debug, Serialize)]
 struct DryRun {
     fault: String,
     namespace: String,
     lasts: String,
+    ramp: Option<String>,
     seed: u64,
     devices: Vec<String>,
     programs: Vec<String>,
@@ -30,6 +33,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         fault: fault.name.clone(),
         namespace: fault.netns.to_string(),
         lasts: fault.lasts.to_string(),
+        ramp: (fault.ramp > Span::ZERO).then(|| fault.ramp.to_string()),
         seed: fault.seed,
         devices: preview.devices,
         programs: preview.programs,
@@ -55,8 +59,12 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
         return Ok(Exit::Pass);
     }
     println!(
-        "{} in {} for {}, seed {}",
-        dry_run.fault, dry_run.namespace, dry_run.lasts, dry_run.seed
+        "{} in {} for {}{}, seed {}",
+        dry_run.fault,
+        dry_run.namespace,
+        dry_run.lasts,
+        growth::words(fault.ramp),
+        dry_run.seed
     );
     println!("would attach {} to {}", dry_run.programs.join(", "), dry_run.devices.join(", "));
     println!("{}blast radius: {}", dry_run.clearance, dry_run.clearance.extent);

@@ -14,18 +14,21 @@ use serde::Serialize;
 use super::{Request, sockets};
 use crate::cli::table;
 use crate::exit::Exit;
+use crate::experiment::units::Span;
 use crate::fault::{
-    Active, Fault, FaultError, Journal, MeasuredDelay, RuleEvidence, Session, doubt, preview,
-    proven,
+    Active, Fault, FaultError, Journal, MeasuredDelay, NetworkFault, RuleEvidence, Session, doubt,
+    preview, proven,
 };
 use crate::guard::Clearance;
 use crate::kernel::netlink::sockets::destroy;
+use crate::plan::growth;
 
 #[derive(Debug, Serialize)]
 struct Outcome<'a> {
     run: &'a str,
     fault: &'a str,
     seed: u64,
+    ramp: Option<String>,
     attached: Vec<String>,
     evidence: &'a [RuleEvidence],
     held_by: &'a [String],
@@ -66,7 +69,8 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
     let held_by: Vec<String> = active.holders().map(ToOwned::to_owned).collect();
     if !request.json {
         let rules = &fault.rules;
-        eprintln!("{} in {} for {}, seed {}", fault.name, fault.netns, fault.lasts, fault.seed);
+        let NetworkFault { name, netns, lasts, seed, .. } = fault;
+        eprintln!("{name} in {netns} for {lasts}{}, seed {seed}", growth::words(fault.ramp));
         for rule in rules {
             eprintln!("  {}: {}, {}", rule.name, rule.action, rule.selector);
         }
@@ -94,6 +98,7 @@ pub(super) fn run(request: &Request) -> anyhow::Result<Exit> {
             run: &run,
             fault: &fault.name,
             seed: fault.seed,
+            ramp: (fault.ramp > Span::ZERO).then(|| fault.ramp.to_string()),
             attached,
             evidence: &evidence,
             held_by: &held_by,

@@ -5,6 +5,7 @@ mod detour;
 mod dry_run;
 mod live;
 mod netem;
+mod ramp;
 mod shape;
 mod sockets;
 
@@ -68,7 +69,13 @@ struct DropArgs {
     #[arg(long, requires = "loss")]
     exact: bool,
     /// Lose every N-th packet
-    #[arg(long, value_name = "N", group = "which", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        group = "which",
+        conflicts_with = "ramp",
+        allow_hyphen_values = true
+    )]
     every: Option<u32>,
     /// Lose in bursts (Gilbert-Elliott): probabilities of good → bad and bad → good, then the loss
     /// in the bad state (default 100%) and in the good one (default 0%)
@@ -76,19 +83,13 @@ struct DropArgs {
         long,
         value_name = "P,R[,BAD[,GOOD]]",
         group = "which",
+        conflicts_with = "ramp",
         value_delimiter = ',',
         num_args = 1
     )]
     gemodel: Vec<Percent>,
-    /// Grow from a twentieth of the share to the whole over this time
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "0s",
-        conflicts_with_all = ["every", "gemodel"],
-        allow_hyphen_values = true
-    )]
-    ramp: Span,
+    #[command(flatten)]
+    ramp: ramp::RampArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -192,7 +193,7 @@ impl InjectArgs {
             FaultArgs::Drop(args) => {
                 let loss = args.loss()?;
                 let mut request = args.common.request("drop", Action::Drop(loss), Direction::To)?;
-                request.fault.ramp = args.ramp;
+                request.grow(args.ramp)?;
                 request
             }
             FaultArgs::Reject(args) => {
@@ -203,12 +204,12 @@ impl InjectArgs {
             }
             FaultArgs::Duplicate(args) => {
                 let mut request = args.common.request("duplicate", args.action(), Direction::To)?;
-                request.fault.ramp = args.ramp();
+                request.grow(args.ramp())?;
                 request
             }
             FaultArgs::Corrupt(args) => {
                 let mut request = args.common.request("corrupt", args.action(), Direction::To)?;
-                request.fault.ramp = args.ramp();
+                request.grow(args.ramp())?;
                 request
             }
             FaultArgs::Partition(args) => {
@@ -239,6 +240,11 @@ impl InjectArgs {
 }
 
 impl Request {
+    fn grow(&mut self, ramp: ramp::RampArgs) -> Result<(), UsageError> {
+        self.fault.ramp = ramp.within(self.fault.lasts)?;
+        Ok(())
+    }
+
     fn scopes(&self) -> Vec<RunScope> {
         let acting = self.fault.rules.iter().filter(|rule| rule.action != Action::Protect);
         let scopes =

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::live::{block_signals, wait};
+use super::ramp::RampArgs;
 use super::shape::{DistributionArg, ShapeArgs, lasting};
 use super::take;
 use crate::cli::guards::{GuardArgs, NotAllowed};
@@ -23,6 +24,7 @@ use crate::kernel::netlink::qdisc::{
     Chance, Loss, Netem, NetemRate, Probability, Reorder, Slot, SlotSpacing,
 };
 use crate::kernel::netns::NetNs;
+use crate::plan::growth;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct NetemArgs {
@@ -43,15 +45,8 @@ pub(super) struct NetemArgs {
     link: LinkArgs,
     #[command(flatten)]
     guards: GuardArgs,
-    /// Grow from a twentieth to the whole over this time
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "0s",
-        help_heading = "How",
-        allow_hyphen_values = true
-    )]
-    ramp: Span,
+    #[command(flatten)]
+    ramp: RampArgs,
     /// Start of netem's random numbers (Linux 6.6; it is said if the kernel ignores it)
     #[arg(long, value_name = "NUMBER", help_heading = "How", allow_hyphen_values = true)]
     seed: Option<u64>,
@@ -176,6 +171,7 @@ struct Outcome<'a> {
     fault: &'static str,
     device: &'a str,
     netem: &'a Netem,
+    ramp: Option<String>,
     counts: NetemCounts,
     evidence: [&'a RuleEvidence; 1],
     restored: &'a RootNetemHealed,
@@ -190,6 +186,7 @@ struct DryRun<'a> {
     namespace: String,
     device: &'a str,
     lasts: String,
+    ramp: Option<String>,
     netem: &'a Netem,
     notes: Vec<String>,
 }
@@ -201,13 +198,14 @@ impl NetemArgs {
                 .map_err(|error| UsageError(format!("--netns {text}: {error}")))?,
             None => NetNs::current().context("open this network namespace")?,
         };
+        let lasts = lasting(self.lasts)?;
         let fault = WholeDevice {
             name: "netem".into(),
             netns,
             device: self.dev.clone(),
             netem: self.netem()?,
-            lasts: lasting(self.lasts)?,
-            ramp: self.ramp,
+            lasts,
+            ramp: self.ramp.within(lasts)?,
             force: self.force,
             even_if_locked_out: self.even_if_locked_out,
             sessions: operator_sessions(),
@@ -272,6 +270,7 @@ impl NetemArgs {
             namespace: fault.netns.to_string(),
             device: &fault.device,
             lasts: fault.lasts.to_string(),
+            ramp: (fault.ramp > Span::ZERO).then(|| fault.ramp.to_string()),
             netem: &fault.netem,
             notes,
         };
@@ -280,7 +279,8 @@ impl NetemArgs {
             return Ok(Exit::Pass);
         }
         let DryRun { namespace, device, lasts, netem, notes, .. } = dry_run;
-        println!("netem at the root of {device} in {namespace} for {lasts}: {netem}");
+        let grows = growth::words(fault.ramp);
+        println!("netem at the root of {device} in {namespace} for {lasts}{grows}: {netem}");
         for note in &notes {
             println!("  note: {note}");
         }
@@ -300,7 +300,8 @@ impl NetemArgs {
         drop(journal);
         if !self.json {
             let WholeDevice { netns, device, lasts, netem, .. } = fault;
-            eprintln!("netem at the root of {device} in {netns} for {lasts}: {netem}");
+            let grows = growth::words(fault.ramp);
+            eprintln!("netem at the root of {device} in {netns} for {lasts}{grows}: {netem}");
             eprintln!("  run {run}; Ctrl-C heals");
         }
         let mut interrupted = false;
@@ -338,6 +339,7 @@ impl NetemArgs {
                 fault: "netem",
                 device: &fault.device,
                 netem: &fault.netem,
+                ramp: (fault.ramp > Span::ZERO).then(|| fault.ramp.to_string()),
                 counts,
                 evidence: [&evidence],
                 restored: &restored,

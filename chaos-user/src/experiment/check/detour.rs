@@ -83,7 +83,6 @@ pub(super) fn police(document: &ProviderDocument, place: Place) -> Result<Option
     let holding = [
         ("queue", document.queue.as_ref().map(|one| one.referenced)),
         ("backend", document.backend.as_ref().map(|one| one.referenced)),
-        ("ramp", document.ramp.as_ref().map(|one| one.referenced)),
         ("per-packet", document.per_packet.as_ref().map(|one| one.referenced)),
         ("threads", document.threads.as_ref().map(|one| one.referenced)),
         ("spin", document.spin.as_ref().map(|one| one.referenced)),
@@ -149,11 +148,10 @@ fn spec(
         Some(word) => value::word(word, "a backend", &backends)?,
         None => Backend::Auto,
     };
-    let ramp = document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value);
     let line = line(document)?;
     // What auto comes to depends on the host; what the delay line can do, auto can do anywhere.
     let rules = vec![(0, impairment.clone())];
-    let detours = Detours { backend, rules, ramp, line };
+    let detours = Detours { backend, rules, line };
     if let Err(error) = detours.choose(false) {
         let keys = [document.latency.as_ref(), document.jitter.as_ref()].into_iter().flatten();
         let longest = keys.max_by_key(|key| key.value).map(|key| key.referenced.into());
@@ -164,7 +162,7 @@ fn spec(
         };
         return Err((at.unwrap_or(place), Problem::Refused(error.to_string())));
     }
-    Ok(DetourSpec { impairment, backend, ramp, line: detours.line })
+    Ok(DetourSpec { impairment, backend, line: detours.line })
 }
 
 fn line(document: &ProviderDocument) -> Result<LineOptions, Failed> {

@@ -12,7 +12,7 @@ use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::{Behavior, FaultSpec, FaultWork, NetworkSpec, ProcessAct, Target};
 use crate::experiment::service::Supervised;
 use crate::experiment::units::{Direction, Prefix, Span};
-use crate::plan::{Checksum, Connections, Corrupt, Duplicate, Loss};
+use crate::plan::{Checksum, Connections, Corrupt, Duplicate, Loss, growth};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -216,19 +216,21 @@ fn network(
         local_ports: list(&document.local_ports),
         remote,
         remote_ports: list(&document.remote_ports),
-        // What is held grows by itself.
-        ramp: match kind {
-            Word::Drop | Word::Duplicate | Word::Corrupt => {
-                document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value)
-            }
-            _ => Span::ZERO,
-        },
+        ramp: ramp(document)?,
         flows: document.flows.as_ref().map(|flows| flows.value),
         connections: match &document.connections {
             Some(word) => Some(value::word(word, "an age of connections", &ages)?),
             None => None,
         },
     })
+}
+
+/// How long the fault grows.
+pub(super) fn ramp(document: &ProviderDocument) -> Result<Span, Failed> {
+    let Some(ramp) = &document.ramp else { return Ok(Span::ZERO) };
+    let lasts = document.duration.as_ref().map_or(Span::ZERO, |duration| duration.value);
+    growth::within(ramp.value, lasts)
+        .map_err(|error| (ramp.referenced.into(), Problem::Refused(error.to_string())))
 }
 
 pub(super) fn is_label(c: char) -> bool {

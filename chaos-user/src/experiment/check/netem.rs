@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::activity::Context;
+use super::fault::ramp;
 use super::{Failed, value};
 use crate::experiment::document::{ProviderDocument, Text};
 use crate::experiment::error::{Place, Problem};
 use crate::experiment::fault::NetemSpec;
-use crate::experiment::units::{Percent, Span};
+use crate::experiment::units::Percent;
 use crate::kernel::netlink::qdisc::{
     Chance, Distribution, DistributionTable, Loss, Netem, NetemRate, Probability, Reorder, Slot,
     SlotSpacing,
@@ -97,8 +98,7 @@ pub(super) fn netem(
         return Err((place, Problem::Missing { what: name.to_owned(), key: "latency", purpose }));
     }
     let force = document.force.as_ref().is_some_and(|force| force.value);
-    let ramp = document.ramp.as_ref().map_or(Span::ZERO, |ramp| ramp.value);
-    Ok(NetemSpec { node, devices, netem, force, ramp })
+    Ok(NetemSpec { node, devices, netem, force, ramp: ramp(document)? })
 }
 
 /// Refuses a key that means nothing without another.

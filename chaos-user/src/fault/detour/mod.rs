@@ -67,8 +67,6 @@ pub struct Detours {
     pub backend: Backend,
     /// By place among the fault's rules.
     pub rules: Vec<(usize, Impairment)>,
-    /// How long it takes to grow from nothing to the whole; zero is at once.
-    pub ramp: Span,
     /// How the delay line works, if it is the one.
     pub line: LineOptions,
 }
@@ -187,10 +185,11 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Detour {
-    /// Makes the devices of the holder that [`Detours::check`] names, journalled first, and tells the object. Nothing is taken aside before the
-    /// object's detour lease is extended.
+    /// Makes the devices of the holder that [`Detours::check`] names, journalled first, and tells the
+    /// object what share of the whole to begin with. Nothing is taken aside before the object's detour
+    /// lease is extended.
     pub(super) fn set_up(
-        (detours, backend): (&Detours, Backend),
+        (detours, backend, first): (&Detours, Backend, f64),
         ways: &[Way],
         object: &mut Object,
         surroundings: &Surroundings<'_>,
@@ -199,7 +198,6 @@ impl Detour {
             return Err(DetourError::TooMany { needed: ways.len() }.into());
         }
         let settings = loopback::prepare(surroundings)?;
-        let first = Ramp::first(detours.ramp);
         let made = match backend {
             Backend::Netem => ByNetem::make(detours, first, surroundings)
                 .map(|netem| Holder::Netem(Box::new(netem))),
@@ -248,11 +246,11 @@ impl Detour {
     }
 
     /// Lets the fault grow from now on, if it is to.
-    pub(super) fn start_ramp(&mut self, detours: &Detours) -> Result<(), FaultError> {
-        if detours.ramp > Span::ZERO {
+    pub(super) fn start_ramp(&mut self, ramp: Span) -> Result<(), FaultError> {
+        if ramp > Span::ZERO {
             let holder = Arc::clone(&self.holder);
             let grow = move |share| lock(&holder).scale(share);
-            let ramp = Ramp::start(detours.ramp, grow).map_err(DetourError::Thread)?;
+            let ramp = Ramp::start(ramp, grow).map_err(DetourError::Thread)?;
             self.ramp = Some(ramp);
         }
         Ok(())

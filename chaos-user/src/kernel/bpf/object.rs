@@ -17,6 +17,7 @@ use chaos_common::{BANKS, HOOKS, Hook, MAX_MASKS};
 use super::slab::Slab;
 use super::{BpfError, Counters, Departures};
 use crate::plan::Tables;
+use crate::plan::growth::Word;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos.o"));
 
@@ -69,8 +70,8 @@ impl LeaseHandle {
     }
 }
 
-/// The rules that serve, for whoever changes the share of packets that they act on meanwhile: one word,
-/// so that no packet meets half of a change, and no cached flow is looked up again.
+/// The rules that serve, for whoever makes them act on more packets meanwhile: one word, so that no
+/// packet meets half of a change, and no cached flow is looked up again.
 #[derive(Debug)]
 pub struct ServingRules {
     rules: Slab<Rule>,
@@ -78,11 +79,13 @@ pub struct ServingRules {
 }
 
 impl ServingRules {
-    /// Sets the first parameter of how a rule decides. There is nothing to set of a rule that there is
-    /// not.
-    pub fn set_share(&self, rule: usize, parameter: u64) {
-        let index = rule * BANKS + self.bank;
-        let _ = self.rules.publish_at(index, offset_of!(Rule, parameters), parameter);
+    /// Sets a word of a rule. There is nothing to set of a rule that there is not.
+    pub fn set(&self, rule: usize, word: Word, value: u64) {
+        let offset = match word {
+            Word::Share => offset_of!(Rule, parameters),
+            Word::ByteCost => offset_of!(Rule, amount),
+        };
+        let _ = self.rules.publish_at(rule * BANKS + self.bank, offset, value);
     }
 }
 
