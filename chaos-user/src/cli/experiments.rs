@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::UsageError;
+use super::told::told;
 use crate::experiment::{Experiment, units};
 use crate::host::read_text;
 use crate::lab::LabSpec;
@@ -83,7 +84,7 @@ pub(super) fn find(given: &str) -> anyhow::Result<(String, PathBuf)> {
 pub(super) fn load(name: String, path: PathBuf) -> anyhow::Result<Found> {
     let text = read_text(&path)
         .with_context(|| format!("read the experiment {}", path.display()))
-        .map_err(|error| UsageError(format!("{error:#}")))?;
+        .map_err(|error| UsageError(told(&error)))?;
     let experiment =
         Experiment::parse(&text, &path).map_err(|error| UsageError(error.to_string()))?;
     let lab = match &experiment.lab {

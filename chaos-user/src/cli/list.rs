@@ -2,6 +2,7 @@
 
 use super::experiments::{known, load};
 use super::output::say;
+use super::told::told;
 use crate::exit::Exit;
 
 /// List the experiments that `chaos run` knows by name
@@ -28,7 +29,7 @@ impl ListArgs {
                         "name": name, "title": found.experiment.title, "file": path,
                     }),
                     Err(error) => serde_json::json!({
-                        "name": name, "file": path, "error": format!("{error:#}"),
+                        "name": name, "file": path, "error": told(error),
                     }),
                 })
                 .collect();
@@ -42,7 +43,7 @@ impl ListArgs {
         for (name, _, found) in &all {
             match found {
                 Ok(found) => say(&format!("{name:width$}  {}", found.experiment.title)),
-                Err(error) => say(&format!("{name:width$}  does not read: {error:#}")),
+                Err(error) => say(&format!("{name:width$}  does not read: {}", told(error))),
             }
         }
         Ok(Exit::Pass)

@@ -18,6 +18,7 @@ mod schema;
 mod selector;
 mod status;
 mod table;
+mod told;
 mod validate;
 
 use std::process::ExitCode;
@@ -119,7 +120,7 @@ impl Cli {
             Command::Guardian { pid, started } => Ok(guard(ProcessId { pid, started }).into()),
         };
         result.unwrap_or_else(|error| {
-            eprintln!("chaos: {error:#}");
+            eprintln!("chaos: {}", told::told(&error));
             exit_for(&error).into()
         })
     }

@@ -2,6 +2,7 @@
 
 use super::experiments::{find, load};
 use super::output::{complain, say};
+use super::told::told;
 use crate::exit::Exit;
 
 /// Check experiment files without running or touching anything
@@ -22,7 +23,7 @@ impl ValidateArgs {
             match find(&given).and_then(|(name, path)| load(name, path)) {
                 Ok(found) => say(&format!("{}: ok", found.path.display())),
                 Err(error) => {
-                    complain(&format!("{error:#}"));
+                    complain(&told(&error));
                     exit = Exit::Usage;
                 }
             }

@@ -334,7 +334,9 @@ fn what_cannot_be_held_is_refused_before_anything_is_touched() {
         (&["delay", "--latency", "2h", "--backend", "delay-line"][..], 64, "at most 3600s"),
         (&["delay", "--latency", "1ms", "--limit", "0"][..], 64, "limit"),
         (&["delay", "--latency", "1ms", "--keep-order"][..], 64, "--jitter"),
+        (&["delay", "--latency", "1ms", "--ramp", "2s"][..], 64, "never be whole"),
         (&["rate"][..], 64, "--rate"),
+        (&["rate", "--rate", "1mbit", "--police", "--burst", "64M"][..], 64, "64MiB"),
         (&["rate", "--rate", "1mbit", "--queue", "0"][..], 64, "--police"),
         (&["rate", "--rate", "1mbit", "--burst", "9000"][..], 64, "--police"),
         (&["rate", "--rate", "1mbit", "--police", "--per-packet"][..], 64, "mean nothing"),
@@ -347,6 +349,9 @@ fn what_cannot_be_held_is_refused_before_anything_is_touched() {
             let (got, _, text) = outcome(place.inject(&arguments).output().unwrap());
             assert_eq!(got, code, "{arguments:?}: {text}");
             assert!(text.contains(message), "{arguments:?}: {text}");
+            let twice =
+                text.match_indices(": ").any(|(at, _)| text[..at].contains(text[at..].trim()));
+            assert!(!twice, "the same cause twice: {text}");
         }
     }
     let netem = ["delay", "--latency", "1ms", "--backend", "netem", "--for", "10ms", "--dry-run"];

@@ -3,10 +3,10 @@
 use std::num::NonZeroU16;
 
 use super::ramp::RampArgs;
-use super::shape::ShapeArgs;
+use super::shape::{ShapeArgs, bytes};
 use super::{CommonArgs, Request};
 use crate::cli::UsageError;
-use crate::experiment::units::{Direction, Percent, Rate, Span};
+use crate::experiment::units::{Bytes, Direction, Percent, Rate, Span};
 use crate::fault::{Backend, Detours, LineOptions};
 use crate::plan::{Action, Bottleneck, Detour, Impairment, Loss, Overtake, Police};
 
@@ -38,9 +38,15 @@ pub(super) struct RateArgs {
     /// Drop what exceeds the rate at once, instead of letting it wait
     #[arg(long)]
     police: bool,
-    /// With --police: bytes that may pass at once
-    #[arg(long, value_name = "BYTES", requires = "police", allow_hyphen_values = true)]
-    burst: Option<u64>,
+    /// With --police: bytes that may pass at once, as `65536` or `64KiB`
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = bytes,
+        requires = "police",
+        allow_hyphen_values = true
+    )]
+    burst: Option<Bytes>,
     #[command(flatten)]
     holding: HoldingArgs,
     #[command(flatten)]
@@ -156,7 +162,7 @@ impl RateArgs {
                 )
                 .into());
             }
-            let burst = burst.unwrap_or_else(|| Police::default_burst(rate));
+            let burst = burst.map_or_else(|| Police::default_burst(rate), Bytes::get);
             let action = Action::Police(Police { rate, burst });
             let mut request = common.request("rate", action, Direction::To)?;
             request.grow(holding.ramp)?;

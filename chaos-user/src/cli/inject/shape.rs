@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::cli::UsageError;
-use crate::experiment::units::{Percent, Span, nearest};
+use crate::experiment::units::{Bytes, Percent, Span, UnitError, nearest};
 use crate::kernel::netlink::qdisc::{Distribution, DistributionTable};
 
 /// How long packets are held.
@@ -52,12 +52,17 @@ impl FromStr for DistributionArg {
         }
         let names = NAMES.iter().map(|(name, _)| *name);
         let hint = nearest(text, names)
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            .map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"));
         Err(format!(
             "there is no distribution `{text}`{hint}; there are uniform, normal, pareto and \
              pareto-normal, and files, such as ./{text}"
         ))
     }
+}
+
+/// An amount of data, where a number alone means bytes.
+pub(super) fn bytes(text: &str) -> Result<Bytes, UnitError> {
+    text.parse().map_or_else(|_| text.parse(), |number| Ok(Bytes::new(number)))
 }
 
 /// Refuses what would end at once.
@@ -73,11 +78,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_alone_means_bytes() {
+        assert_eq!(bytes("9000"), Ok(Bytes::new(9000)));
+        assert_eq!(bytes("128KiB"), Ok(Bytes::new(131_072)));
+        for (text, message) in [("-1", "negative"), ("x", "a size"), ("64M", "64"), ("", "64MiB")] {
+            let refused = bytes(text).unwrap_err().to_string();
+            assert!(refused.contains(message), "{text}: {refused}");
+        }
+    }
+
+    #[test]
     fn distributions_by_name_or_from_a_file() {
         let named = |text: &str| text.parse::<DistributionArg>().map(|arg| arg.0);
         assert_eq!(named("pareto"), Ok(Distribution::Pareto));
         assert_eq!(named("paretonormal"), Ok(Distribution::ParetoNormal));
-        assert!(named("normla").unwrap_err().contains("did you mean `normal`"));
+        assert!(named("normla").unwrap_err().contains("(did you mean `normal`?); there are"));
         assert!(named("/no/such/file.dist").unwrap_err().contains("cannot read"));
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, b"# two\n-8192 8192\n").unwrap();

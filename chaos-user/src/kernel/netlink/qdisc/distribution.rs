@@ -7,6 +7,8 @@
 //! that iproute2 ships do not hold that for the skewed distributions: its pareto has 0.82 of the
 //! deviation and a mean of -0.03 deviations.)
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,10 @@ pub const MAX_ENTRIES: usize = 16384;
 const PARETO_SHAPE: f64 = 3.0;
 /// Rounds of "cut to 16 bits, then standardise again"; the error shrinks by half or more in each.
 const ROUNDS: usize = 48;
+/// Longest file that is read, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// Characters that are quoted of what is no number.
+const SHOWN: usize = 40;
 
 /// Why a table could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +39,7 @@ pub enum DistributionError {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Something in the file is no number.
     #[error("{}:{line}: {text:?} is no number", path.display())]
@@ -42,7 +48,7 @@ pub enum DistributionError {
         path: PathBuf,
         /// Where, from 1.
         line: usize,
-        /// What stands there.
+        /// What stands there, up to 40 characters.
         text: String,
     },
     /// There are too few or too many entries.
@@ -253,18 +259,23 @@ fn normal_quantile(p: f64) -> f64 {
 }
 
 fn read_numbers(path: &Path) -> Result<Vec<f64>, DistributionError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| DistributionError::Read { path: path.to_owned(), source })?;
+    let failed = |source| DistributionError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(failed(io::Error::other("it is larger than 16 MiB")));
+    }
     let mut numbers = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
         for word in line.split_ascii_whitespace() {
-            let number = word.parse().map_err(|_| DistributionError::NotANumber {
+            let number = word.parse().ok().filter(|number: &f64| number.is_finite());
+            numbers.push(number.ok_or_else(|| DistributionError::NotANumber {
                 path: path.to_owned(),
                 line: index + 1,
-                text: word.to_owned(),
-            })?;
-            numbers.push(number);
+                text: word.chars().take(SHOWN).collect(),
+            })?);
         }
     }
     Ok(numbers)

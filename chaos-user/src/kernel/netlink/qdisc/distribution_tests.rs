@@ -104,6 +104,14 @@ fn samples_and_files() {
     writeln!(file, "12 x").unwrap();
     let error = DistributionTable::from_sample_file(file.path()).unwrap_err().to_string();
     assert!(error.ends_with(":5: \"x\" is no number"), "{error}");
+    for (word, shown) in [("NaN", "NaN"), ("1e999", "1e999"), (&"y".repeat(9999), &"y".repeat(40))]
+    {
+        std::fs::write(file.path(), word).unwrap();
+        let error = DistributionTable::from_file(file.path()).unwrap_err().to_string();
+        assert!(error.ends_with(&format!(":1: {shown:?} is no number")), "{error}");
+    }
+    let endless = DistributionTable::from_file(Path::new("/dev/zero")).unwrap_err();
+    assert!(endless.to_string().contains("larger than 16 MiB"), "{endless}");
 }
 
 #[test]
