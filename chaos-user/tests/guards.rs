@@ -190,9 +190,14 @@ impl Injecting {
         let injecting = Self(child);
         let until = Instant::now() + Duration::from_mins(2);
         let own = format!("inject-{}", injecting.0.id());
-        while !place.run(policy, &["status"]).1.contains(&own) {
+        loop {
+            let look = Instant::now();
+            if place.run(policy, &["status"]).1.contains(&own) {
+                break;
+            }
             assert!(Instant::now() < until, "the fault did not come into force");
-            std::thread::sleep(Duration::from_millis(50));
+            // Emulated processors would do little else.
+            std::thread::sleep((look.elapsed() * 3).max(Duration::from_millis(50)));
         }
         injecting
     }

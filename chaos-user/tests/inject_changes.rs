@@ -73,7 +73,8 @@ impl Place {
     /// Runs a fault and sends datagrams until it is over; its evidence and what arrived.
     fn under_fault(&self, arguments: &[&str]) -> (Value, Traffic) {
         let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
-        let lasts = format!("{}ms", 500 * slowness.unwrap_or(1));
+        // A hundred packets or so, however slow the machine is.
+        let lasts = format!("{}ms", (100 * slowness.unwrap_or(1)).max(500));
         let child = self.inject(arguments).args(["--json", "--for", &lasts]).spawn().unwrap();
         // What it prints may be more than a pipe holds.
         let run = std::thread::spawn(move || child.wait_with_output().unwrap());

@@ -63,12 +63,23 @@ impl Place {
     fn start(&self, arguments: &[&str]) -> Child {
         let child =
             self.inject(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let until = Instant::now() + Duration::from_mins(1);
-        while self.status()["runs"][0]["faults"][0].is_null() {
-            assert!(Instant::now() < until, "the fault did not come into force");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.in_force(0);
         child
+    }
+
+    /// Waits until `chaos status` shows that many runs before one that is in force.
+    fn in_force(&self, before: usize) {
+        let until = Instant::now() + Duration::from_mins(1);
+        loop {
+            let look = Instant::now();
+            if !self.status()["runs"][before]["faults"][0].is_null() {
+                return;
+            }
+            assert!(Instant::now() < until, "the fault did not come into force");
+            // Emulated processors look about as long as they take to start a fault: looking all the
+            // time doubles that.
+            std::thread::sleep((look.elapsed() * 3).max(Duration::from_millis(20)));
+        }
     }
 
     fn status(&self) -> Value {
