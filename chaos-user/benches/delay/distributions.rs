@@ -25,11 +25,13 @@ pub(crate) fn run() {
     println!(
         "(D is the largest distance of the distribution functions; critical at 1 %: {critical:.4})"
     );
-    let shapes = [
-        Distribution::Uniform,
-        Distribution::Normal,
-        Distribution::Pareto,
-        Distribution::ParetoNormal,
+    let two_humps = Distribution::Custom(DistributionTable::new(two_humps_table()).unwrap());
+    let shapes: [(&str, Distribution, Function); 5] = [
+        ("uniform", Distribution::Uniform, |_, stray| f64::midpoint(stray, 1.0).clamp(0.0, 1.0)),
+        ("normal", Distribution::Normal, |_, stray| normal(stray)),
+        ("pareto", Distribution::Pareto, below),
+        ("pareto-normal", Distribution::ParetoNormal, below),
+        ("table", two_humps, |_, stray| two_humps_below(stray)),
     ];
     for backend in backends() {
         let link = Link::up().unwrap();
@@ -39,13 +41,14 @@ pub(crate) fn run() {
             distribution: distribution.clone(),
             ..Impairment::default()
         };
-        let held: Vec<_> = (HELD..).zip(shapes.iter().map(impairment)).collect();
+        let held: Vec<_> =
+            (HELD..).zip(shapes.iter().map(|(_, shape, _)| impairment(shape))).collect();
         let active = hold(&link, backend, Protocol::UDP, &held);
         let mut plain = Sample::default();
         let (sender, receiver) = sockets(&link, PLAIN);
         plain.extend(one_way(&sender, receiver, RATE, PACKETS));
         let plain = plain.quantile(0.5) * 1000.0;
-        for ((port, _), shape) in held.iter().zip(&shapes) {
+        for ((port, _), (name, shape, function)) in held.iter().zip(&shapes) {
             let (sender, receiver) = sockets(&link, *port);
             let measured = one_way(&sender, receiver, RATE, PACKETS);
             // In jitters from the latency.
@@ -54,9 +57,9 @@ pub(crate) fn run() {
                 .map(|&nanos| nanos as f64 - plain - LATENCY.nanos() as f64)
                 .map(|nanos| nanos / JITTER.nanos() as f64)
                 .collect();
-            let distance = distance(&mut strays, |stray| requested(shape, stray));
+            let distance = distance(&mut strays, |stray| function(&shape.table(), stray));
             let verdict = if distance <= critical { "fits" } else { "DIFFERS" };
-            println!("  {backend:<10} {:<14} D {distance:.4}  {verdict}", format!("{shape:?}"));
+            println!("  {:<10} {name:<14} D {distance:.4}  {verdict}", backend.to_string());
         }
         active.heal().unwrap();
     }
@@ -74,20 +77,29 @@ fn distance(sample: &mut [f64], function: impl Fn(f64) -> f64) -> f64 {
     steps.fold(0.0, f64::max)
 }
 
-/// The share of delays that should stray less far. By formula where there is one; what is called
-/// Pareto is cut off, and scaled, and so is what its table says.
-fn requested(shape: &Distribution, stray: f64) -> f64 {
-    match shape {
-        Distribution::Uniform => f64::midpoint(stray, 1.0).clamp(0.0, 1.0),
-        Distribution::Normal => normal(stray),
-        other => below(&other.table(), stray),
-    }
-}
+/// The share of delays that should stray less far, by formula where there is one; what is called Pareto
+/// is cut off, and scaled, and so is what its table says.
+type Function = fn(&DistributionTable, f64) -> f64;
 
 fn below(table: &DistributionTable, stray: f64) -> f64 {
     let entries = table.entries();
     let smaller = entries.iter().filter(|&&entry| f64::from(entry) <= stray * SCALE).count();
     smaller as f64 / entries.len() as f64
+}
+
+/// A table of a user's own: half of the delays are a half to one and a half jitters short, the others as
+/// much too long, and none is between.
+fn two_humps_table() -> Vec<i16> {
+    const ENTRIES: usize = 4096;
+    let quantile = |entry: usize| {
+        let share = (entry as f64 + 0.5) / ENTRIES as f64;
+        2.0 * share + if share < 0.5 { -1.5 } else { -0.5 }
+    };
+    (0..ENTRIES).map(|entry| (quantile(entry) * SCALE) as i16).collect()
+}
+
+fn two_humps_below(stray: f64) -> f64 {
+    f64::midpoint((stray + 1.5).clamp(0.0, 1.0), (stray - 0.5).clamp(0.0, 1.0))
 }
 
 /// The normal distribution function, to seven digits (Abramowitz and Stegun 26.2.17).
