@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "devices are made and prepared by ioctls without safe wrappers")]
 
 use std::fs;
-use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use libc::ifreq;
@@ -11,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
-use nix::sys::uio::{readv, writev};
+use nix::unistd::{read, write};
 
 use super::error::DelayLineError;
 
@@ -142,9 +141,9 @@ impl Tap {
     }
 
     /// One frame with its vnet header; `None` when there is none to read now.
-    pub(super) fn read(&self, into: &mut [IoSliceMut<'_>]) -> Result<Option<usize>, Errno> {
+    pub(super) fn read(&self, into: &mut [u8]) -> Result<Option<usize>, Errno> {
         loop {
-            match readv(&self.fd, into) {
+            match read(&self.fd, into) {
                 Ok(length) => return Ok(Some(length)),
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(Errno::EINTR) => {}
@@ -154,11 +153,9 @@ impl Tap {
     }
 
     /// Hands one frame with its vnet header to the kernel, as if it arrived on the device.
-    pub(super) fn write(&self, frame: &[IoSlice<'_>]) -> Result<(), Errno> {
-        // One slice, as most frames have, is cheaper than one and three empty ones.
-        let used = frame.iter().take_while(|slice| !slice.is_empty()).count();
+    pub(super) fn write(&self, frame: &[u8]) -> Result<(), Errno> {
         loop {
-            match writev(&self.fd, &frame[..used]) {
+            match write(&self.fd, frame) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),

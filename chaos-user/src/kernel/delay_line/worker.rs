@@ -65,7 +65,7 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) tap: Tap,
-    pub(super) line: Line<Box<Frame>>,
+    pub(super) line: Line<Frame>,
     pub(super) pace: Pace,
     pub(super) stopping: bool,
     pub(super) lost: Vec<u32>,
@@ -83,7 +83,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         tap: Tap,
-        line: Line<Box<Frame>>,
+        line: Line<Frame>,
         pace: Pace,
         settings: Settings,
         commands: Receiver<Command>,
@@ -182,11 +182,11 @@ impl Worker {
     }
 
     /// The next frame that waits in the TAP.
-    fn next_frame(&mut self) -> Result<Option<Box<Frame>>, DelayLineError> {
+    fn next_frame(&mut self) -> Result<Option<Frame>, DelayLineError> {
         let departures = self.settings.departures.as_ref();
         let sent = departures.map(QueueDepartures::sent);
         let tap = &self.tap;
-        let frame = self.pool.read(|slices| tap.read(slices));
+        let frame = self.pool.read(|buffer| tap.read(buffer));
         let frame = frame.map_err(|errno| self.read_error(errno))?;
         match (departures, sent) {
             (Some(departures), _) if frame.is_some() => departures.take(),
@@ -204,7 +204,7 @@ impl Worker {
     }
 
     /// Takes in a frame that was read now; when it arrived.
-    fn accept(&mut self, frame: Box<Frame>, now: u64) -> u64 {
+    fn accept(&mut self, frame: Frame, now: u64) -> u64 {
         let summary = summarise(frame.head(), frame.len());
         let Some(slot) = summary.slot else {
             self.line.stray();
@@ -245,7 +245,7 @@ impl Worker {
         now
     }
 
-    fn deliver(&mut self, slot: Slot, arrived: u64, mut frame: Box<Frame>) {
+    fn deliver(&mut self, slot: Slot, arrived: u64, mut frame: Frame) {
         // The kernel must not measure by the time of another packet.
         if let (Some(departures), Some(number)) =
             (&self.settings.departures, number_of(frame.head()))
@@ -253,7 +253,7 @@ impl Worker {
         {
             frame.head_mut()[NUMBER].copy_from_slice(&NO_NUMBER.to_be_bytes());
         }
-        if self.tap.write(&frame.slices()).is_err() {
+        if self.tap.write(frame.bytes()).is_err() {
             self.line.refused(slot);
         }
         self.pool.recycle(frame);
