@@ -11,7 +11,7 @@ const LARGEST: usize = 67_584;
 const SPARE: [usize; 4] = [8_192, 4_096, 512, 256];
 
 /// One frame with its vnet header.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Frame {
     length: usize,
     memory: Box<[u8]>,
@@ -79,11 +79,11 @@ impl Pool {
 
     /// Takes back the memory of a frame.
     pub(super) fn recycle(&mut self, frame: Frame) {
-        let class = SIZES.partition_point(|size| *size < frame.memory.len());
-        if let Some(spare) = self.spare.get_mut(class)
-            && spare.len() < SPARE[class]
+        let class = SIZES.iter().position(|size| *size == frame.memory.len());
+        if let Some(class) = class
+            && self.spare[class].len() < SPARE[class]
         {
-            spare.push(frame.memory);
+            self.spare[class].push(frame.memory);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::error::DelayLineError;
@@ -108,6 +109,9 @@ pub struct Status {
     pub memory: usize,
     /// Frames without a slot that was ever set; they were dropped.
     pub strays: u64,
+    /// Frames that were given back together with others, by one system call; the error is why the kernel
+    /// does not take several at once (see `docs/delay.md`).
+    pub together: Result<u64, Errno>,
     /// Packets the kernel dropped because too many waited to be read. `None` when it does not say.
     pub overruns: Option<u64>,
     /// Indexes of the devices that vanished while packets had to go back to them.
@@ -229,6 +233,7 @@ impl Status {
         self.held += other.held;
         self.memory += other.memory;
         self.strays += other.strays;
+        self.together = self.together.and_then(|one| Ok(one + other.together?));
         for index in other.lost {
             if !self.lost.contains(&index) {
                 self.lost.push(index);

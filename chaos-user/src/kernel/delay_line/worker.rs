@@ -16,6 +16,7 @@ use super::evidence::Evidence;
 use super::frame::{Frame, Pool};
 use super::handle::Status;
 use super::line::{Due, Line, Offer, Slot};
+use super::outbox::{self, Outbox};
 use super::pace::{Pace, boottime, monotonic};
 use super::packet::{NUMBER, number_of, summarise};
 use super::setting::Setting;
@@ -34,6 +35,8 @@ const WATCH: u64 = 100_000_000;
 const POISED: u64 = 3_000;
 /// A frame that has waited longer to be read is not alone, most likely.
 const BACKLOG: u64 = 1_000_000;
+/// So many frames one after the other, and the worker is behind: some 0.3 ms without a pause.
+const BEHIND: usize = 64;
 /// No frame waits longer to be read. Clocks of different time namespaces are further apart.
 const TRUSTED: u64 = 10_000_000_000;
 /// How many frames are still taken from the TAP when the line ends. No more can be queued.
@@ -74,6 +77,9 @@ pub(super) struct Worker {
     pub(super) pulse: Pulse,
     pub(super) settings: Settings,
     pool: Pool,
+    outbox: Outbox,
+    /// Frames read since there was none to read.
+    streak: usize,
     watch: DeviceWatch,
     targets: BTreeMap<Slot, u32>,
     next_beat: u64,
@@ -90,6 +96,7 @@ impl Worker {
         wake: Arc<EventFd>,
         pulse: Pulse,
     ) -> Result<Self, DelayLineError> {
+        let outbox = Outbox::new(&tap);
         Ok(Self {
             tap,
             line,
@@ -101,6 +108,8 @@ impl Worker {
             pulse,
             settings,
             pool: Pool::default(),
+            outbox,
+            streak: 0,
             watch: DeviceWatch::new()?,
             targets: BTreeMap::new(),
             next_beat: 0,
@@ -143,8 +152,9 @@ impl Worker {
     pub(super) fn retire(&mut self, slot: Slot) -> Option<Evidence> {
         self.targets.remove(&slot);
         for due in self.line.retire(slot, monotonic()) {
-            self.deliver(due.slot, due.arrived, due.frame);
+            self.depart(due.slot, due.arrived, due.frame);
         }
+        self.flush();
         self.line.evidence(slot).cloned()
     }
 
@@ -155,6 +165,7 @@ impl Worker {
             held: self.line.len(),
             memory: self.line.memory(),
             strays: self.line.strays(),
+            together: self.outbox.together(),
             overruns: self.tap.overruns(),
             lost: self.lost.clone(),
         }
@@ -167,14 +178,22 @@ impl Worker {
     }
 
     /// Takes in a batch of frames; stops early when a deadline has come. But what has waited to be read
-    /// for long is read together: a later one of it can have an earlier deadline.
+    /// for long is read together: a later one of it can have an earlier deadline. So is what waits while
+    /// the worker is behind, as far as it can leave together.
     fn read(&mut self) -> Result<usize, DelayLineError> {
         for count in 0..BATCH {
-            let Some(frame) = self.next_frame()? else { return Ok(count) };
+            let Some(frame) = self.next_frame()? else {
+                self.streak = 0;
+                return Ok(count);
+            };
+            self.streak += 1;
             let now = monotonic();
             let arrived = self.accept(frame, now);
             let backlog = now - arrived > BACKLOG;
-            if !backlog && self.line.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if !backlog
+                && !self.gathers(count + 1)
+                && self.line.next_deadline().is_some_and(|deadline| deadline <= now)
+            {
                 return Ok(count + 1);
             }
         }
@@ -223,29 +242,52 @@ impl Worker {
         at
     }
 
+    /// Whether more should be read after `count` frames although some are due: one by one, the frames
+    /// would come to leave one by one for ever.
+    fn gathers(&self, count: usize) -> bool {
+        self.outbox.batches() && self.streak >= BEHIND && count < outbox::WIDTH
+    }
+
     /// Hands back a batch of frames whose time has come; returns the time.
     fn release(&mut self) -> u64 {
         let mut now = monotonic();
         for _ in 0..BATCH {
-            let Some(Due { frame, slot, arrived, .. }) = self.line.due(now) else {
-                match self.line.next_deadline() {
-                    Some(deadline) if deadline <= now + POISED => {
-                        while now < deadline {
-                            std::hint::spin_loop();
-                            now = monotonic();
-                        }
-                        continue;
-                    }
-                    _ => break,
+            if let Some(Due { frame, slot, arrived, .. }) = self.line.due(now) {
+                if self.depart(slot, arrived, frame) {
+                    now = monotonic();
                 }
-            };
-            self.deliver(slot, arrived, frame);
+                continue;
+            }
+            if !self.outbox.is_empty() {
+                self.flush();
+                now = monotonic();
+                continue;
+            }
+            match self.line.next_deadline() {
+                Some(deadline) if deadline <= now + POISED => {
+                    while now < deadline {
+                        std::hint::spin_loop();
+                        now = monotonic();
+                    }
+                }
+                _ => break,
+            }
+        }
+        if !self.outbox.is_empty() {
+            self.flush();
             now = monotonic();
         }
         now
     }
 
-    fn deliver(&mut self, slot: Slot, arrived: u64, mut frame: Frame) {
+    /// Hands back one frame at once.
+    fn deliver(&mut self, slot: Slot, arrived: u64, frame: Frame) {
+        self.depart(slot, arrived, frame);
+        self.flush();
+    }
+
+    /// Puts a frame with those that leave next; whether they have left with it, for lack of room.
+    fn depart(&mut self, slot: Slot, arrived: u64, mut frame: Frame) -> bool {
         // The kernel must not measure by the time of another packet.
         if let (Some(departures), Some(number)) =
             (&self.settings.departures, number_of(frame.head()))
@@ -253,10 +295,18 @@ impl Worker {
         {
             frame.head_mut()[NUMBER].copy_from_slice(&NO_NUMBER.to_be_bytes());
         }
-        if self.tap.write(frame.bytes()).is_err() {
-            self.line.refused(slot);
+        self.outbox.push(slot, frame);
+        let full = self.outbox.is_full();
+        if full {
+            self.flush();
         }
-        self.pool.recycle(frame);
+        full
+    }
+
+    /// Hands back what is about to leave.
+    fn flush(&mut self) {
+        let line = &mut self.line;
+        self.outbox.flush(&self.tap, &mut self.pool, |slot| line.refused(slot));
     }
 
     fn keep_house(&mut self, now: u64) -> Result<(), DelayLineError> {
@@ -321,8 +371,9 @@ impl Worker {
                 self.beat();
             }
             left += 1;
-            self.deliver(slot, arrived, frame);
+            self.depart(slot, arrived, frame);
         }
+        self.flush();
         Ok(())
     }
 
