@@ -101,8 +101,8 @@ struct HoldingArgs {
     )]
     threads: Option<u16>,
     /// How long before a packet's time a thread stops sleeping and watches the clock, at most 1ms: more
-    /// exact, and costs processor time. The delay line only. Default: as long as it wakes late, at most
-    /// 80us
+    /// exact, and costs processor time. The delay line only. Default: as long as it wakes late, which it
+    /// learns, and at most 80us
     #[arg(long, value_name = "TIME", help_heading = "How", allow_hyphen_values = true)]
     spin: Option<Span>,
     /// Real-time priority of the threads, 0 (none) to 99. The delay line only. Default: 10 where it is

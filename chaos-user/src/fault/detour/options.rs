@@ -18,7 +18,7 @@ pub struct LineOptions {
     /// that pass a device in one direction belong to one of them.
     pub threads: Option<NonZeroU16>,
     /// How long before a packet's time a thread stops sleeping and watches the clock, at most
-    /// [`Self::SPIN`].
+    /// [`Self::SPIN`]; `None` is as long as it wakes late.
     pub spin: Option<Span>,
     /// Real-time priority (SCHED_FIFO) of the threads, at most [`Self::PRIORITY`]; 0 is none.
     pub priority: Option<u8>,
@@ -72,7 +72,7 @@ impl LineOptions {
             } else {
                 Segmentation::Offloaded
             },
-            spin: self.spin.map_or(default.spin, |spin| Duration::from_nanos(spin.nanos())),
+            spin: self.spin.map(|spin| Duration::from_nanos(spin.nanos())),
             realtime: self.priority.unwrap_or(default.realtime),
             ..default
         }

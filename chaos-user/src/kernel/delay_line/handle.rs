@@ -44,9 +44,9 @@ pub struct Config {
     /// How many bytes of memory held packets may occupy. Further ones are delivered at once, or
     /// dropped where the slot asks for it.
     pub memory: usize,
-    /// How long before a deadline the worker stops sleeping and watches the clock, at most: it learns how
-    /// late it wakes. More costs CPU time, less costs accuracy.
-    pub spin: Duration,
+    /// How long before a deadline the worker stops sleeping and watches the clock. More costs CPU time, less
+    /// costs accuracy. `None` is as long as it wakes late, which it learns, and at most 80 µs.
+    pub spin: Option<Duration>,
     /// Reproduces random delays.
     pub seed: u64,
     /// SCHED_FIFO priority of the worker, 1 to 99; 0 does not ask for it.
@@ -65,7 +65,7 @@ impl Default for Config {
             segmentation: Segmentation::Offloaded,
             queue_length: 16_384,
             memory: 512 << 20,
-            spin: Duration::from_micros(80),
+            spin: None,
             seed: 0,
             realtime: 10,
             departures: None,
@@ -268,7 +268,7 @@ impl Lane {
         let pulse = Arc::new(AtomicU64::new(0));
         let (waker, beater) = (Arc::clone(&wake), Pulse(Arc::clone(&pulse)));
         let (netns, seed, realtime) = (config.netns.clone(), config.seed, config.realtime);
-        let spin = config.spin.as_nanos() as u64;
+        let spin = config.spin.map(|spin| spin.as_nanos() as u64);
         let memory = config.memory / usize::from(lanes);
         let settings = Settings {
             alone: lanes == 1,

@@ -22,12 +22,13 @@ const WINDOW: u64 = 200_000_000;
 const TOO_BUSY: f64 = 0.1;
 /// A demoted worker that sleeps this share again is promoted.
 const CALM: f64 = 0.3;
-/// The worker stops sleeping as long before a deadline as it wakes late at most in nineteen of twenty cases:
-/// a step up is nineteen steps down.
-const STEP_UP: u64 = 1_900;
+/// The worker stops sleeping as long before a deadline as it wakes late at most in 49 of 50 cases: a step up
+/// is 49 steps down.
+const STEP_UP: u64 = 4_900;
 const STEP_DOWN: u64 = 100;
-/// What it takes to look at the clock and go on.
-const LOOK: u64 = 2_000;
+/// Between these: whoever wakes later than that is not worth waiting for.
+const SHORTEST: u64 = 5_000;
+const LONGEST: u64 = 80_000;
 
 /// CLOCK_MONOTONIC in ns.
 pub(super) fn monotonic() -> u64 {
@@ -69,8 +70,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For the calling thread; `priority` 0 does not ask for real time. It spins `spin` ns at most.
-    pub(super) fn new(priority: u8, spin: u64) -> Result<Self, DelayLineError> {
+    /// For the calling thread; `priority` 0 does not ask for real time. It spins for `spin` ns before
+    /// a deadline; `None` is as long as it wakes late.
+    pub(super) fn new(priority: u8, spin: Option<u64>) -> Result<Self, DelayLineError> {
         // Without this, timers of ordinary threads fire up to 50 µs late.
         let _ = nix::sys::prctl::set_timerslack(1);
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
@@ -100,7 +102,7 @@ impl Pace {
         latest: u64,
         sources: [BorrowedFd<'_>; 2],
     ) -> Result<(), DelayLineError> {
-        let early = deadline.map_or(latest, |deadline| deadline.saturating_sub(self.spin.length()));
+        let early = deadline.map_or(latest, |deadline| deadline.saturating_sub(self.spin.length));
         let until = early.min(latest);
         if until <= now {
             return Ok(());
@@ -151,30 +153,29 @@ impl Pace {
     }
 }
 
-/// How long before a deadline the worker stops sleeping: on an idle machine, where processors sleep too,
-/// it wakes late, and spinning costs nobody anything; on a busy one it is the other way round.
+/// How long before a deadline the worker stops sleeping, in ns.
 #[derive(Debug)]
 struct Spin {
-    /// How late it wakes at most, most times.
-    late: u64,
-    longest: u64,
+    length: u64,
+    learns: bool,
 }
 
 impl Spin {
-    fn new(longest: u64) -> Self {
-        Self { late: longest, longest }
+    /// `None` learns how late the worker wakes at most, most times. On an idle machine, where processors sleep
+    /// too, that is long, and spinning costs nobody anything; on a busy one it is the other way round.
+    fn new(length: Option<u64>) -> Self {
+        Self { length: length.unwrap_or(LONGEST), learns: length.is_none() }
     }
 
     fn learn(&mut self, late: u64) {
-        self.late = if late > self.late {
-            (self.late + STEP_UP).min(self.longest)
+        if !self.learns {
+            return;
+        }
+        self.length = if late > self.length {
+            (self.length + STEP_UP).min(LONGEST)
         } else {
-            self.late.saturating_sub(STEP_DOWN)
+            self.length.saturating_sub(STEP_DOWN).max(SHORTEST)
         };
-    }
-
-    fn length(&self) -> u64 {
-        (self.late + LOOK).min(self.longest)
     }
 }
 
@@ -193,27 +194,28 @@ mod tests {
 
     #[test]
     fn the_spin_learns_how_late_it_wakes() {
-        let mut spin = Spin::new(80_000);
-        assert_eq!(spin.length(), 80_000);
-        // Late by 1 to 20 µs: one in twenty by more than 19.
+        let mut spin = Spin::new(None);
+        assert_eq!(spin.length, LONGEST);
+        // Late by 1 µs to the longest.
         let mut learn = |longest: u64| {
-            for round in 0..4_000 {
+            for round in 0..8_000 {
                 spin.learn((round * 7 % longest + 1) * 1_000);
             }
-            spin.length()
+            spin.length
         };
-        let busy = learn(20);
-        assert!((18_000..26_000).contains(&busy), "{busy}");
+        let busy = learn(40);
+        assert!((36_000..46_000).contains(&busy), "{busy}");
         let idle = learn(90);
-        assert!((76_000..=80_000).contains(&idle), "{idle}");
-        let again = learn(20);
-        assert!((18_000..26_000).contains(&again), "{again}");
+        assert!((76_000..=LONGEST).contains(&idle), "{idle}");
+        let again = learn(40);
+        assert!((36_000..46_000).contains(&again), "{again}");
+        assert_eq!(learn(1), SHORTEST);
     }
 
     #[test]
-    fn a_spin_of_nothing_stays_nothing() {
-        let mut spin = Spin::new(0);
+    fn a_spin_that_was_asked_for_stays() {
+        let mut spin = Spin::new(Some(0));
         spin.learn(1_000_000);
-        assert_eq!(spin.length(), 0);
+        assert_eq!(spin.length, 0);
     }
 }
