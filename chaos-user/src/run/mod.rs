@@ -14,6 +14,7 @@ mod event;
 mod folder;
 mod group;
 mod hide;
+mod introduction;
 mod lab;
 mod log;
 mod logs;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::Status;
+use super::findings::Status;
 use super::timeline::Timeline;
 use crate::experiment::{Percent, Phase};
 use crate::run::{Event, ProbeResult, ProbeSpec, Role, What};

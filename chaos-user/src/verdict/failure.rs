@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::expectation::Expectation;
-use super::judge::{Question, Status};
+use super::findings::{Question, Status};
 use crate::experiment::Phase;
 use crate::run::{Event, What};
 

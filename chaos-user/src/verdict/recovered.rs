@@ -2,7 +2,7 @@
 
 use super::expectation::{Look, looks};
 use super::failure::FailureReport;
-use super::judge::{Judgement, Question, Status};
+use super::findings::{Judgement, Question, Status};
 use super::timeline::Timeline;
 use super::times::Timed;
 use crate::experiment::Phase;
