@@ -3,6 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/eventually.rs"]
+mod eventually;
+#[path = "support/slowness.rs"]
+mod slowness;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use chaos::experiment::Span;
 use chaos::fault::DiskError;
@@ -24,6 +28,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::eventually::eventually;
+use crate::slowness::slowness;
 
 /// Tests move this process from cgroup to cgroup, so they take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -153,14 +160,6 @@ impl Drop for Running {
 
 fn parsed(done: &Output) -> Value {
     serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"))
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_mins(1);
-    while !holds() {
-        assert!(Instant::now() < until, "it never came true: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// On a thread of its own, whose mounts end with it; not at all where LSM programs are not asked.
@@ -344,7 +343,6 @@ fn the_kernel_ends_a_fault_that_nobody_heals() {
             shell.args(["-c", "echo x >>file"]).current_dir(bed.disk());
             shell.stderr(Stdio::null()).status().unwrap().success()
         };
-        let slow = std::env::var("CHAOS_TEST_SLOWNESS").map_or(1, |text| text.parse().unwrap());
         let fault = DiskError {
             name: "fail".into(),
             place: File::open(bed.disk()).unwrap().into(),
@@ -353,7 +351,7 @@ fn the_kernel_ends_a_fault_that_nobody_heals() {
             operations: DiskErrno::ReadOnly.operations(),
             cgroup: None,
             share: Loss::Always,
-            lasts: Span::from_ms(500 * slow),
+            lasts: Span::from_ms(500 * u64::from(slowness())),
             seed: 1,
             force: false,
             own: None,

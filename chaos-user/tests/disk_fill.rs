@@ -3,12 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/eventually.rs"]
+mod eventually;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -17,6 +19,8 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::eventually::eventually;
 
 /// A small filesystem that only this thread and what it starts can see.
 struct Disk(TempDir);
@@ -76,14 +80,6 @@ impl Disk {
         let done = self.chaos(&["run", "--json", &self.experiment(keys)]).output().unwrap();
         let code = done.status.code().unwrap();
         (code, serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}")))
-    }
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_mins(1);
-    while !holds() {
-        assert!(Instant::now() < until, "it never came true: {what}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/eventually.rs"]
+mod eventually;
+
 use std::fs::{self, OpenOptions};
 use std::hint::black_box;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -16,6 +19,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::eventually::eventually;
 
 /// Says to this program that it is the one that wants something, and what.
 const HUNGRY: &str = "CHAOS_TEST_HUNGRY";
@@ -112,14 +117,6 @@ fn run(folder: &Path, keys: &str) -> Command {
 fn first(done: &Output) -> Value {
     let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
     runs[0].clone()
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_mins(1);
-    while !holds() {
-        assert!(Instant::now() < until, "it never came true: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn evidence(run: &Value, key: &str) -> u64 {

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/eventually.rs"]
+mod eventually;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -11,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chaos::host::{DescriptorLimit, ProcessId};
 use jiff::Timestamp;
@@ -19,6 +22,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::eventually::eventually;
 
 /// What a stand-in supervises, and what it was asked to do.
 #[derive(Debug)]
@@ -239,14 +244,6 @@ fn show_log(mut stream: &UnixStream, container: &Shared, query: &str) {
         // As an engine does, it ends what is followed with the container.
         open &= ask("follow=").is_some() && container.with(|it| it.running);
         thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_mins(1);
-    while !holds() {
-        assert!(Instant::now() < until, "it never came true: {what}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -7,6 +7,8 @@ mod held;
 mod mishaps;
 mod netem;
 mod settings;
+#[path = "../support/slowness.rs"]
+mod slowness;
 mod stopped;
 
 use std::io::Read as _;
@@ -20,6 +22,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::slowness::slowness;
 
 struct Place {
     state: TempDir,
@@ -109,15 +113,13 @@ impl Place {
 
 /// How long a lease may take to run out: one second, and what a busy machine adds.
 fn lease() -> Duration {
-    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(3) * slowness.unwrap_or(1)
+    Duration::from_secs(3) * slowness()
 }
 
 /// Seconds that a fault lasts, as `--for` takes them; longer where the machine is emulated, but not
 /// without end: each of them is waited for.
 fn lasting(seconds: u64) -> String {
-    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
-    format!("{}s", seconds * slowness.unwrap_or(1).min(6))
+    format!("{}s", seconds * u64::from(slowness().min(6)))
 }
 
 fn outcome(output: Output) -> (i32, String, String) {

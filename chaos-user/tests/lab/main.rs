@@ -4,6 +4,8 @@
 
 mod command;
 mod processes;
+#[path = "../support/slowness.rs"]
+mod slowness;
 mod support;
 mod teardown;
 mod traffic;

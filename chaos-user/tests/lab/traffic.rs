@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chaos::kernel::netlink::Netlink;
 use chaos::kernel::netns::NetNs;
 
+use crate::slowness::slowness;
 use crate::support::{alone, exchange, up};
 
 const FLAT: &str = "{name: flat, networks: {net: }, nodes: {a: {networks: [net]}, b: {networks: [net]}, c: {networks: [net]}}}";
@@ -113,6 +114,5 @@ fn twenty_nodes_are_up_in_seconds() {
     lab.down();
     println!("20 nodes: up in {took:?}, down in {:?}", begin.elapsed());
     // Emulated processors are given what they need; the runner says how slow they are.
-    let slowness = std::env::var("CHAOS_TEST_SLOWNESS").map_or(1, |times| times.parse().unwrap());
-    assert!(took < Duration::from_secs(10) * slowness, "{took:?}");
+    assert!(took < Duration::from_secs(10) * slowness(), "{took:?}");
 }

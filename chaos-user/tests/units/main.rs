@@ -2,15 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/eventually.rs"]
+mod eventually;
 mod systemd;
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::eventually::eventually;
 use crate::systemd::under_systemd;
 
 /// The service, one that cannot be without it, and one that comes back by itself.
@@ -74,14 +75,6 @@ recovery: {{ within: 10s, stable: 100ms }}
     let done = chaos(&["run", "--json", "shop.yaml"]).output().unwrap();
     let runs: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("{done:?}"));
     (done.status.code().unwrap(), runs[0].clone())
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_mins(1);
-    while !holds() {
-        assert!(Instant::now() < until, "it never came true: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// An experiment without a steady state; the exit code and the reason for the verdict.

@@ -14,28 +14,21 @@ pub(super) struct Named<'a> {
     pub(super) pid_file: Option<&'a Text>,
 }
 
-impl<'a> From<&'a ProviderDocument> for Named<'a> {
-    fn from(document: &'a ProviderDocument) -> Self {
-        Self {
-            node: document.node.as_ref(),
-            process: document.process.as_ref(),
-            unit: document.unit.as_ref(),
-            container: document.container.as_ref(),
-            socket: document.socket.as_ref(),
-            pid_file: document.pid_file.as_ref(),
+macro_rules! has_the_words {
+    ($($document:ty),+) => {$(
+        impl<'a> From<&'a $document> for Named<'a> {
+            fn from(document: &'a $document) -> Self {
+                Self {
+                    node: document.node.as_ref(),
+                    process: document.process.as_ref(),
+                    unit: document.unit.as_ref(),
+                    container: document.container.as_ref(),
+                    socket: document.socket.as_ref(),
+                    pid_file: document.pid_file.as_ref(),
+                }
+            }
         }
-    }
+    )+};
 }
 
-impl<'a> From<&'a WatchDocument> for Named<'a> {
-    fn from(document: &'a WatchDocument) -> Self {
-        Self {
-            node: document.node.as_ref(),
-            process: document.process.as_ref(),
-            unit: document.unit.as_ref(),
-            container: document.container.as_ref(),
-            socket: document.socket.as_ref(),
-            pid_file: document.pid_file.as_ref(),
-        }
-    }
-}
+has_the_words!(ProviderDocument, WatchDocument);
