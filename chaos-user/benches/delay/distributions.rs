@@ -57,7 +57,8 @@ pub(crate) fn run() {
                 .map(|&nanos| nanos as f64 - plain - LATENCY.nanos() as f64)
                 .map(|nanos| nanos / JITTER.nanos() as f64)
                 .collect();
-            let distance = distance(&mut strays, |stray| function(&shape.table(), stray));
+            let table = shape.table();
+            let distance = distance(&mut strays, |stray| function(&table, stray));
             let verdict = if distance <= critical { "fits" } else { "DIFFERS" };
             println!("  {:<10} {name:<14} D {distance:.4}  {verdict}", backend.to_string());
         }
