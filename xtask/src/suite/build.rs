@@ -82,10 +82,10 @@ pub(crate) fn build_static_binaries(
     Ok(executables(&messages, "bin").into_iter().map(|binary| binary.path).collect())
 }
 
-/// Builds one benchmark of the package whose tests need privileges, statically.
+/// Builds one benchmark of the package whose tests need privileges, statically and optimised.
 pub(crate) fn build_static_benchmark(layout: &Layout, name: &str) -> Result<PathBuf> {
     let messages = build(layout, "build the benchmark for the guest", "build", |build| {
-        build.args(["-p", PACKAGE, "--bench", name]);
+        build.args(["-p", PACKAGE, "--bench", name, "--release"]);
     })?;
     let built = executables(&messages, "bench").into_iter().next();
     Ok(built.with_context(|| format!("{PACKAGE} has no benchmark {name}"))?.path)
