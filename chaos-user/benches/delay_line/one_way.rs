@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
@@ -14,8 +15,8 @@ use nix::sys::timerfd::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-/// From before the send call until the far kernel received, for packets at a steady rate. The
-/// sender is connected to where the receiver is bound.
+/// From before the send call until the far kernel received, for packets at a steady rate, of those that
+/// arrive. The sender is connected to where the receiver is bound.
 pub(crate) fn one_way(
     sender: &UdpSocket,
     receiver: UdpSocket,
@@ -27,7 +28,7 @@ pub(crate) fn one_way(
     // The receiving thread may have to wait for a CPU.
     setsockopt(&receiver, RcvBufForce, &(16 << 20)).unwrap();
     let receiving =
-        thread::spawn(move || (0..count).map(|_| receive(&receiver)).collect::<Vec<_>>());
+        thread::spawn(move || (0..count).map_while(|_| receive(&receiver)).collect::<Vec<_>>());
     let mut ticks = Ticks::new(rate);
     for _ in 0..count {
         ticks.next();
@@ -54,19 +55,23 @@ fn monotonic() -> u64 {
     Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap()).as_nanos() as u64
 }
 
-fn receive(socket: &UdpSocket) -> i64 {
+/// `None` once nothing arrives any more: some who delay drop what they have no room for.
+fn receive(socket: &UdpSocket) -> Option<i64> {
     let mut sent = [0; 8];
     let mut control = nix::cmsg_space!(TimeSpec);
     let mut slices = [IoSliceMut::new(&mut sent)];
     let message =
-        recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())
-            .unwrap();
+        recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty());
+    let message = match message {
+        Err(Errno::EAGAIN) => return None,
+        message => message.unwrap(),
+    };
     let stamp = message.cmsgs().unwrap().find_map(|one| match one {
         ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
         _ => None,
     });
     let received = Duration::from(stamp.unwrap()).as_nanos() as i64;
-    received - i64::from_le_bytes(sent)
+    Some(received - i64::from_le_bytes(sent))
 }
 
 /// A timer at a steady rate.
